@@ -1,0 +1,20 @@
+/*
+ * cfork.h - the C side of rawfork.Fork.
+ *
+ * Whoever calls into this file from Go must hold every signal blocked and keep
+ * its P: that is, between runtime_BeforeFork and runtime_AfterFork, and by
+ * runtime.asmcgocall, never by an ordinary cgo call (see ARCHITECTURE.md).
+ */
+#ifndef RAWFORK_CFORK_H
+#define RAWFORK_CFORK_H
+
+/*
+ * rawfork_fork calls libc fork(), so that atfork handlers run and libc's own
+ * locks and cached thread id are right in the child.
+ *
+ * Returns twice: the child's pid in the parent, 0 in the child; or once, with
+ * -errno, when no child was made. arg is not used: asmcgocall passes one.
+ */
+int rawfork_fork(void *arg);
+
+#endif
