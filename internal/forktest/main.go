@@ -42,7 +42,7 @@ func Main(m *testing.M, table map[string]func()) {
 	}
 	before := descriptors()
 	code := m.Run()
-	if code == 0 && len(os.Args) > 0 {
+	if code == 0 {
 		if left := leftovers(before); len(left) > 0 {
 			fmt.Fprintf(os.Stderr, "forktest: left behind by the tests:\n\t%s\n", strings.Join(left, "\n\t"))
 			code = 1
@@ -67,14 +67,9 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 // leftovers lists what the tests should have cleaned up.
 func leftovers(before map[string]string) []string {
 	var left []string
-	for {
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		if err != nil {
-			break // ECHILD: nobody is left
-		}
+	// ECHILD says that nobody is left.
+	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
 		left = append(left, processes()...)
-		break
 	}
 	for fd, target := range descriptors() {
 		if before[fd] == "" {

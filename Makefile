@@ -1,0 +1,75 @@
+# rawfork: real fork(2) for Go. `make help` lists the targets.
+
+GO        ?= go
+CC        ?= cc
+GO125     ?= go1.25.5
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+# A test that hangs fails: no package needs half of this.
+TIMEOUT   ?= 10m
+TEST       = $(GO) test -timeout $(TIMEOUT)
+# The packages whose code runs between fork and the child's end, and the tests
+# of the contract. They are tested again in every way a program can be built.
+CORE       = . ./child
+
+export CC
+
+.PHONY: help run test test-core lint vet fmt staticcheck c-warnings builds bench fuzz soak generate clean compiler bin/rawfork
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9/-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: compiler ## the chapter on forking, live
+	$(GO) run ./rawfork tour
+
+bin/rawfork: compiler ## the command
+	$(GO) build -o bin/rawfork ./rawfork
+
+test: compiler lint builds ## everything: lint, builds, all tests, the core's in every build mode
+	$(TEST) ./...
+	@$(MAKE) --no-print-directory test-core
+
+# Each line of the matrix is one way to build or run a Go program.
+test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, Go 1.25
+	$(TEST) -race $(CORE)
+	GOMAXPROCS=1 $(TEST) -count=1 $(CORE)
+	$(TEST) -buildmode=pie $(CORE)
+	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' $(CORE)
+	$(TEST) -gcflags=all='-N -l' $(CORE)
+	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
+		echo "GOTOOLCHAIN=$(GO125) $(TEST) $(CORE)"; \
+		GOTOOLCHAIN=$(GO125) $(TEST) $(CORE); \
+	else \
+		echo "not tested on $(GO125): the toolchain can't be fetched"; \
+	fi
+
+lint: fmt vet staticcheck c-warnings ## gofmt, vet, staticcheck, the C compiler's warnings
+
+fmt:
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted by gofmt:"; echo "$$bad"; exit 1; fi
+
+vet: compiler
+	$(GO) vet ./...
+
+staticcheck: compiler
+	$(GO) run $(STATICCHECK) ./...
+
+# Every C file of the module, also those that cgo compiles with other flags.
+c-warnings: compiler
+	@for f in $$(git ls-files '*.c' 2>/dev/null || find . -name '*.c'); do \
+		echo "$(CC) -Wall -Wextra -Werror -fsyntax-only $$f"; \
+		$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only -I. $$f || exit 1; \
+	done
+
+# Where there is no fork, everything still builds, tests included.
+builds:
+	CGO_ENABLED=0 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+
+compiler:
+	@command -v $(firstword $(CC)) >/dev/null || { \
+		echo "rawfork needs a C compiler for libc's fork(): none found as '$(CC)' (on Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
+
+clean: ## what make built
+	rm -rf bin
