@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses of rawfork itself. exec also ends with those of its program.
+const (
+	statusOK     = 0
+	statusFailed = 1 // what is shown does not hold, or could not be shown
+	statusUsage  = 2 // wrong usage
+)
+
+// An exitStatus is an error of which all has been said but the exit status.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// A usageError is wrong usage that a command finds for itself.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// execute runs the command that the arguments name and returns the exit status
+// for what came of it. An error is one line on standard error.
+func execute(root *cobra.Command) int {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	refuseUnknown(root)
+	// Cobra checks flags and arguments before this hook: an error that comes
+	// without it is wrong usage, one that comes after it is the command's own.
+	started := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+
+	cmd, err := root.ExecuteC()
+	var status exitStatus
+	var usage usageError
+	switch {
+	case err == nil:
+		return statusOK
+	case errors.As(err, &status):
+		return int(status)
+	case !started || errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "rawfork: %s; see '%s --help'\n", oneLine(err), cmd.CommandPath())
+		return statusUsage
+	}
+	fmt.Fprintf(os.Stderr, "rawfork: %s\n", oneLine(err))
+	return statusFailed
+}
+
+// refuseUnknown makes wrong usage of what cobra answers with a help text and exit
+// status 0: an unknown subcommand of a command that only has subcommands, and an
+// unknown topic of help.
+func refuseUnknown(cmd *cobra.Command) {
+	if !cmd.Runnable() {
+		cmd.Args = knownCommand
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	if cmd.Name() == "help" {
+		cmd.Run = nil
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			topic, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := knownCommand(topic, rest); err != nil {
+				return usageError{err}
+			}
+			return topic.Help()
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		refuseUnknown(sub)
+	}
+}
+
+// knownCommand refuses arguments to a command that only has subcommands, and
+// names the one that was probably meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("no command %q (did you mean %q?)", args[0], near[0])
+	}
+	return fmt.Errorf("no command %q", args[0])
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
