@@ -1,18 +1,121 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"rawfork/internal/timing"
 )
 
 func execCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "exec -- CMD [ARG...]",
+	var runs int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "exec [-n N] [--json] -- CMD [ARG...]",
 		Short: "Run a program by fork and exec, and time it",
-		Args:  cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return errors.New("exec: not built yet")
+		Long: `exec runs a program in a child made by fork(2) and execve(2), found in PATH as a
+shell finds it, waits for it and says how it ended, how long it took, how much
+processor time, and how much memory at its peak.
+
+The report goes to standard error; standard output is the program's. The exit
+status is the program's: 128 and the signal's number when a signal ended it, 127
+when there is no such program, 126 when it can't be run. Of several runs it is
+that of the first that failed. Ctrl-C ends the program, and rawfork reports.
+
+"< 1.7 MB" says that the program's own peak is below what its process held at the
+time of the exec, which the kernel counts in. The program starts with the soft
+limit on open files (ulimit -n) that every Go process raises at its start.`,
+		Example: `  rawfork exec -- sort big.txt > sorted.txt
+  rawfork exec -n 20 -- true
+  rawfork exec --json -- make 2> report.json`,
+		Args: programGiven,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if runs < 1 {
+				return usagef("exec: -n %d: a program is run once or more", runs)
+			}
+			return timeProgram(args, runs, asJSON)
 		},
 	}
+	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
+	cmd.Flags().IntVarP(&runs, "runs", "n", 1, "run the program `N` times, and give min, median and max")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "report in JSON")
+	return cmd
+}
+
+func programGiven(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("exec: no program given")
+	}
+	return nil
+}
+
+func timeProgram(argv []string, runs int, asJSON bool) error {
+	program, err := timing.Find(argv)
+	if err != nil {
+		return notRun(err)
+	}
+	floor, err := timing.PeakFloor()
+	if err != nil {
+		return err
+	}
+	interrupted := passInterrupts()
+	series := timing.Series{Program: program, Floor: floor}
+	for len(series.Runs) < runs && !interrupted() {
+		run, err := program.Run()
+		if err != nil {
+			return notRun(err)
+		}
+		series.Runs = append(series.Runs, run)
+	}
+	if err := report(series, asJSON); err != nil {
+		return err
+	}
+	if code := series.Exit(); code != 0 {
+		return exitStatus{code: code}
+	}
+	return nil
+}
+
+// notRun gives an error of exec the exit status that shells give it.
+func notRun(err error) error {
+	for _, missing := range []error{syscall.ENOENT, syscall.ENOTDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
+		if errors.Is(err, missing) {
+			return exitStatus{127, fmt.Errorf("exec: %w", err)}
+		}
+	}
+	for _, unfit := range []error{syscall.EACCES, syscall.EISDIR, syscall.ENOEXEC, syscall.ETXTBSY, syscall.E2BIG} {
+		if errors.Is(err, unfit) {
+			return exitStatus{126, fmt.Errorf("exec: %w", err)}
+		}
+	}
+	return err
+}
+
+// passInterrupts leaves Ctrl-C and Ctrl-\ to the program, which gets them from
+// the terminal as this process does. They are caught, not ignored: the child
+// would inherit that. The function that it returns tells whether one came.
+func passInterrupts() (interrupted func() bool) {
+	came := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT} {
+		if !signal.Ignored(sig) { // else the program is to ignore it too
+			signal.Notify(came, sig)
+		}
+	}
+	return func() bool { return len(came) > 0 }
+}
+
+func report(series timing.Series, asJSON bool) error {
+	if !asJSON {
+		_, err := fmt.Fprint(os.Stderr, series.Text(styleOf(os.Stderr)))
+		return err
+	}
+	encoder := json.NewEncoder(os.Stderr)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(series.Report())
 }

@@ -16,10 +16,19 @@ const (
 	statusUsage  = 2 // wrong usage
 )
 
-// An exitStatus is an error of which all has been said but the exit status.
-type exitStatus int
+// An exitStatus is an error with an exit status of its own. Without an err, all
+// has been said already.
+type exitStatus struct {
+	code int
+	err  error
+}
 
-func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+func (s exitStatus) Error() string {
+	if s.err == nil {
+		return fmt.Sprintf("exit status %d", s.code)
+	}
+	return s.err.Error()
+}
 
 // A usageError is wrong usage that a command finds for itself.
 type usageError struct{ error }
@@ -47,8 +56,14 @@ func execute(root *cobra.Command) int {
 	case err == nil:
 		return statusOK
 	case errors.As(err, &status):
-		return int(status)
+		if status.err != nil {
+			fmt.Fprintf(os.Stderr, "rawfork: %s\n", oneLine(err))
+		}
+		return status.code
 	case !started || errors.As(err, &usage):
+		if cmd.Name() == "help" {
+			cmd = root
+		}
 		fmt.Fprintf(os.Stderr, "rawfork: %s; see '%s --help'\n", oneLine(err), cmd.CommandPath())
 		return statusUsage
 	}

@@ -1,0 +1,68 @@
+// Package text sets what the command says: colours where they are wanted, and
+// lines that fit a terminal.
+package text
+
+import "strings"
+
+// A Style is how text is set. The zero value is plain and doesn't wrap.
+type Style struct {
+	Colour bool
+	Width  int // columns; 0 for no limit
+}
+
+// Bold, Faint, Good and Bad mark s, which must not hold a line break.
+func (s Style) Bold(text string) string  { return s.mark("1", text) }
+func (s Style) Faint(text string) string { return s.mark("2", text) }
+func (s Style) Good(text string) string  { return s.mark("32", text) }
+func (s Style) Bad(text string) string   { return s.mark("1;31", text) }
+
+func (s Style) mark(code, text string) string {
+	if !s.Colour || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// minimum is the least room for text on a line: on a terminal that leaves less,
+// the text runs over.
+const minimum = 16
+
+// Wrap breaks text at spaces into lines that fit the width behind the indent. A
+// word that is longer than a line stays whole. All spaces count as one.
+func (s Style) Wrap(text, indent string) []string {
+	return s.wrap(strings.Fields(text), indent, indent)
+}
+
+// Hang is Wrap for a line with columns: its spaces stay as they are, and what
+// doesn't fit goes below, indented further. A line that fits is not changed.
+func (s Style) Hang(line, indent string) []string {
+	line = strings.TrimRight(line, " ")
+	if s.Width == 0 || columns(indent)+columns(line) <= s.Width {
+		return []string{indent + line}
+	}
+	lead := line[:len(line)-len(strings.TrimLeft(line, " "))]
+	return s.wrap(strings.Fields(line), indent+lead, indent+lead+"  ")
+}
+
+func (s Style) wrap(words []string, first, rest string) []string {
+	var lines []string
+	line, room := first, s.Width
+	if room > 0 {
+		room = max(room, columns(rest)+minimum)
+	}
+	empty := true
+	for _, word := range words {
+		if !empty && room > 0 && columns(line)+1+columns(word) > room {
+			lines = append(lines, line)
+			line, empty = rest, true
+		}
+		if !empty {
+			line += " "
+		}
+		line, empty = line+word, false
+	}
+	return append(lines, line)
+}
+
+// columns counts runes: nothing here is written wider than one column.
+func columns(s string) int { return len([]rune(s)) }
