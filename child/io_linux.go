@@ -59,27 +59,9 @@ func WriteString(fd int, s string) (n int, errno syscall.Errno) {
 //
 //go:nosplit
 //go:norace
-//go:nocheckptr
 func WriteInt(fd int, v int) (n int, errno syscall.Errno) {
-	var digits [20]byte // as many as -1<<63 has characters
-	p := unsafe.Pointer(&digits)
-	u := uint(v)
-	if v < 0 {
-		u = -u
-	}
-	at := len(digits)
-	for {
-		at--
-		*(*byte)(unsafe.Add(p, at)) = byte('0' + u%10)
-		if u /= 10; u == 0 {
-			break
-		}
-	}
-	if v < 0 {
-		at--
-		*(*byte)(unsafe.Add(p, at)) = '-'
-	}
-	return write(fd, unsafe.Add(p, at), len(digits)-at)
+	var line Line
+	return line.Int(v).Write(fd)
 }
 
 // read and write take a pointer and a length, since cutting a slice brings in a
