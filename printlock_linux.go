@@ -18,8 +18,9 @@ import (
 // its lock, and leaves it as the print returns.
 
 // forkToken is printed to fork. It is known by its address, so nothing else that
-// is printed can be taken for it.
-var forkToken = string([]byte{'f'})
+// is printed can be taken for it: it has to be a variable of its own, since the
+// runtime makes all strings of one byte out of a table that everybody shares.
+var forkToken [1]byte
 
 // forked is what fork returned. It is guarded by ForkLock.
 var forked struct {
@@ -40,7 +41,7 @@ func init() {
 //go:norace
 func forkWithPrintLock() int {
 	forked.done = false
-	print(forkToken)
+	print(unsafe.String(&forkToken[0], len(forkToken)))
 	if !forked.done {
 		// The hook is gone: some other package took it. Fork all the same.
 		forked.pid = fork()
@@ -58,7 +59,7 @@ func forkWithPrintLock() int {
 //go:nosplit
 //go:norace
 func forkOrWrite(fd uintptr, p unsafe.Pointer, n int32) int32 {
-	if p == unsafe.Pointer(unsafe.StringData(forkToken)) {
+	if p == unsafe.Pointer(&forkToken) {
 		forkForToken()
 		return n
 	}

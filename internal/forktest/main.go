@@ -51,6 +51,10 @@ func Main(m *testing.M, table map[string]func()) {
 	os.Exit(code)
 }
 
+// Playing tells whether this process is the helper of that name, for what has to
+// happen before [Main], in an init function.
+func Playing(name string) bool { return os.Getenv(helperEnv) == name }
+
 // Command returns a command that runs the helper of that name, from the table
 // that was given to [Main], in a process of its own.
 func Command(t testing.TB, name string, args ...string) *exec.Cmd {
