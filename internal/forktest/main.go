@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // helperEnv names the helper that a process of the test binary is to play.
@@ -36,7 +34,7 @@ func Main(m *testing.M, table map[string]func()) {
 		os.Exit(0)
 	}
 	helpers = table
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+	if err := becomeSubreaper(); err != nil {
 		fmt.Fprintln(os.Stderr, "forktest: subreaper:", err)
 		os.Exit(1)
 	}
@@ -71,8 +69,7 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 // leftovers lists what the tests should have cleaned up.
 func leftovers(before map[string]string) []string {
 	var left []string
-	// ECHILD says that nobody is left.
-	if unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
+	if haveChild() {
 		left = append(left, processes()...)
 	}
 	for fd, target := range descriptors() {

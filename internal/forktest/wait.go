@@ -22,7 +22,7 @@ func Wait(t testing.TB, pid int) syscall.WaitStatus {
 	barked := make(chan string, 1)
 	timer := time.AfterFunc(Watchdog, func() {
 		barked <- State(pid)
-		syscall.Kill(pid, syscall.SIGKILL)
+		kill(pid)
 	})
 	status, err := rawfork.Wait(pid)
 	if !timer.Stop() {

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package forktest
+
+// Where there is no fork, there is no child to look for.
+
+func becomeSubreaper() error { return nil }
+
+func haveChild() bool { return false }
+
+func kill(int) {}
