@@ -1,0 +1,66 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package helper
+
+// #cgo CFLAGS: -Wall -Wextra -Werror
+// #include "server.h"
+import "C"
+import (
+	"syscall"
+	"unsafe"
+)
+
+// This file only gives C names to Go: everything else in the package is free of
+// import "C".
+
+const (
+	roleProgram    = C.RF_PROGRAM
+	roleChild      = C.RF_CHILD
+	roleReadyChild = C.RF_READY_CHILD
+
+	typeHello   = C.RF_HELLO
+	typeGo      = C.RF_GO
+	typeReply   = C.RF_REPLY
+	typeWaiting = C.RF_WAITING
+	typeLost    = C.RF_LOST
+
+	goDir = C.RF_GO_DIR
+	goEnv = C.RF_GO_ENV
+	goEnd = C.RF_GO_END
+
+	magic       = C.RF_MAGIC
+	wireVersion = C.RF_VERSION
+	chunk       = C.RF_CHUNK
+	maxBody     = C.RF_BODY
+	maxFDs      = C.RF_FDS
+	nonceLen    = C.RF_NONCE
+	markName    = C.RF_MARK
+	title       = C.RF_TITLE
+)
+
+// role is what the constructor made of this process.
+func role() int { return int(C.rf_role()) }
+
+// task waits for this child's task. ok is false when the helper has ended.
+func task() (body []byte, fds []int, ok bool, err error) {
+	var m C.struct_rf_message
+	switch r := C.rf_task(&m); {
+	case r < 0:
+		return nil, nil, false, syscall.Errno(-r)
+	case r == 0:
+		return nil, nil, false, nil
+	}
+	for _, fd := range m.fds[:m.header.nfds] {
+		fds = append(fds, int(fd))
+	}
+	return C.GoBytes(unsafe.Pointer(m.body), C.int(m.header.length)), fds, true, nil
+}
+
+// checkGo is the helper's check of the body of a Go request.
+func checkGo(body []byte, nfds uint32) error {
+	r := C.rf_go_check((*C.uint8_t)(unsafe.SliceData(body)), C.size_t(len(body)), C.uint32_t(nfds))
+	if r != 0 {
+		return syscall.Errno(-r)
+	}
+	return nil
+}

@@ -1,0 +1,358 @@
+//go:build cgo && (amd64 || arm64)
+
+package helper
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"rawfork"
+)
+
+// Helper is a running helper process. Its methods may be called from any number of
+// goroutines at once.
+type Helper struct {
+	pid     int
+	options Options
+	conn    *conn
+
+	dir syscall.Stat_t // the helper's working directory
+	env []string       // the helper's environment
+
+	exited chan struct{}      // closed when the process is reaped
+	status syscall.WaitStatus // of the process; valid after exited
+	done   chan struct{}      // closed when all that was the helper's is reaped
+
+	mu      sync.Mutex
+	closed  bool
+	waiting map[int]bool // pids of children that wait for a task
+	lost    sync.WaitGroup
+}
+
+// programArgs are the program's arguments as it was started with.
+var programArgs = append([]string(nil), os.Args...)
+
+var running struct {
+	sync.Mutex
+	helper *Helper
+}
+
+// Start starts the helper: the program's own image (/proc/self/exe), once more,
+// which a constructor in C turns into a single-threaded server before the Go
+// runtime comes up. It returns when the helper is ready to serve.
+//
+// A program has one helper at a time: ErrStarted says that there is one. ErrNoInit
+// says that Init was not called. The helper ends with the program, however that
+// ends, and by [Helper.Close].
+//
+// Precondition: none. The helper is the child of a thread that Start makes and
+// keeps, so nothing that follows the death of a thread reaches it early.
+func Start(options Options) (*Helper, error) {
+	if options.Ready < 0 || options.Ready > maxReady {
+		return nil, fmt.Errorf("helper start: Ready %d is not in 0 to %d: %w", options.Ready, maxReady, syscall.EINVAL)
+	}
+	if !isInitialised() {
+		return nil, fmt.Errorf("helper start: %w", ErrNoInit)
+	}
+	running.Lock()
+	defer running.Unlock()
+	if running.helper != nil && !running.helper.ended() {
+		return nil, fmt.Errorf("helper start: %w (pid %d)", ErrStarted, running.helper.pid)
+	}
+	h, err := start(options)
+	if err != nil {
+		return nil, fmt.Errorf("helper start: %w", err)
+	}
+	running.helper = h
+	return h, nil
+}
+
+// start makes the process and greets it.
+func start(options Options) (*Helper, error) {
+	h := &Helper{
+		options: options,
+		env:     os.Environ(),
+		exited:  make(chan struct{}),
+		done:    make(chan struct{}),
+		waiting: make(map[int]bool),
+	}
+	if err := syscall.Stat(".", &h.dir); err != nil {
+		return nil, fmt.Errorf("stat working directory: %w", err)
+	}
+	ours, theirs, err := socketpair()
+	if err != nil {
+		return nil, err
+	}
+	hello := make([]byte, nonceLen+8)
+	rand.Read(hello[:nonceLen])
+	binary.NativeEndian.PutUint32(hello[nonceLen:], uint32(options.Ready))
+	mark := fmt.Sprintf("%s=3:%s", markName, hex.EncodeToString(hello[:nonceLen]))
+
+	err = h.exec(append(h.env, mark), theirs)
+	unix.Close(theirs)
+	if err != nil {
+		unix.Close(ours)
+		return nil, err
+	}
+	h.conn = newConn(ours, h.hear)
+	go h.reap()
+	if _, err := h.conn.request(typeHello, hello, nil); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("greeting: %w", err)
+	}
+	return h, nil
+}
+
+// socketpair makes the connection: our end non-blocking, for the Go runtime's
+// poller, the helper's blocking.
+func socketpair() (ours, theirs int, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, os.NewSyscallError("socketpair", err)
+	}
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		unix.Close(pair[0])
+		unix.Close(pair[1])
+		return -1, -1, os.NewSyscallError("fcntl", err)
+	}
+	return pair[0], pair[1], nil
+}
+
+// exec starts the process with sock as its descriptor 3, from a thread of its own
+// that stays until the process has ended.
+func (h *Helper) exec(env []string, sock int) error {
+	files := []uintptr{0, 1, 2, uintptr(sock)}
+	for fd := range files[:3] {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			files[fd] = ^uintptr(0) // closed here, /dev/null there
+		}
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		pid, err := syscall.ForkExec("/proc/self/exe", programArgs, &syscall.ProcAttr{Env: env, Files: files})
+		h.pid = pid
+		started <- err
+		if err != nil {
+			return
+		}
+		h.status, _ = rawfork.Wait(pid)
+		close(h.exited)
+	}()
+	if err := <-started; err != nil {
+		return &os.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: err}
+	}
+	return nil
+}
+
+// hear takes what the helper says, before a reply reaches who waits for it.
+func (h *Helper) hear(kind uint16, pid int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch kind {
+	case typeWaiting:
+		h.waiting[pid] = true
+	case typeReply:
+		delete(h.waiting, pid) // it has a task now
+	case typeLost:
+		delete(h.waiting, pid)
+		h.lost.Add(1)
+		go func() {
+			defer h.lost.Done()
+			rawfork.Wait(pid) // it has ended, or is about to
+		}()
+	}
+}
+
+// reap waits for the helper's end and cleans up after it: it reaps the helper and
+// the children that waited for a task.
+func (h *Helper) reap() {
+	<-h.conn.ended
+	<-h.exited
+	h.mu.Lock()
+	waiting := h.waiting
+	h.waiting = nil
+	h.mu.Unlock()
+	for pid := range waiting {
+		syscall.Kill(pid, syscall.SIGKILL)
+		rawfork.Wait(pid)
+	}
+	for _, pid := range unborn() {
+		rawfork.Wait(pid)
+	}
+	h.lost.Wait()
+	close(h.done)
+}
+
+// unborn lists the children that the helper had made when it was killed, but not
+// told us of. They have ended, or are about to: a child goes on only when the
+// helper says so, after it has told us. Until then it bears the helper's name.
+func unborn() []int {
+	var pids []int
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(text)) {
+			name, _ := os.ReadFile("/proc/" + field + "/comm")
+			if pid, err := strconv.Atoi(field); err == nil && string(name) == title+"\n" {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// ended tells whether nothing of the helper is left.
+func (h *Helper) ended() bool {
+	select {
+	case <-h.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Pid returns the pid of the helper process.
+func (h *Helper) Pid() int { return h.pid }
+
+// Close ends the helper and its waiting children and reaps them. Running children
+// live on, unless Options.EndWithParent was set: nobody would be left to keep that
+// promise, so they are ended. Calls that are under way return ErrEnded, later ones
+// ErrClosed. A second Close does nothing.
+func (h *Helper) Close() error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.conn.close()
+	<-h.done
+	return nil
+}
+
+// Go runs the registered function of that name in a child: a whole Go program,
+// with exactly these files and 0, 1 and 2 open. It returns when the child exists;
+// the function may not have begun. The child is the caller's own, to be waited for
+// by the Wait of the process that is returned, which gives the function's result as
+// the exit code. A panic in it is printed and gives 2.
+//
+// The working directory and the environment are those of this call, all else is as
+// the program had it at [Start].
+//
+// Ownership: the files stay the caller's; the child has descriptors of its own, of
+// the same open file descriptions.
+//
+// Errors: ENOENT for a name that isn't registered here, EINVAL for a nil file,
+// [os.ErrClosed] for a closed one, E2BIG for more than 253 files (252 where the
+// working directory is no longer that of Start, since it takes one),
+// ErrClosed, ErrEnded, and the errno of a fork that failed in the helper; then the
+// next call may succeed.
+func (h *Helper) Go(name string, files ...*os.File) (*os.Process, error) {
+	process, err := h.goChild(name, files)
+	if err != nil {
+		return nil, fmt.Errorf("helper go %s: %w", shorten(name), err)
+	}
+	return process, nil
+}
+
+func (h *Helper) goChild(name string, files []*os.File) (*os.Process, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if registered(name) == nil {
+		return nil, fmt.Errorf("no function is registered by that name: %w", syscall.ENOENT)
+	}
+	if h.isClosed() {
+		return nil, ErrClosed
+	}
+	request := goRequest{name: name}
+	if h.options.EndWithParent {
+		request.flags |= goEnd
+	}
+	if env := os.Environ(); !slices.Equal(env, h.env) {
+		request.hasEnv, request.env = true, env
+	}
+	var process *os.Process
+	err := withFDs(files, nil, func(fds []int) error {
+		dir, err := h.changedDir()
+		if err != nil {
+			return err
+		}
+		if dir >= 0 {
+			defer unix.Close(dir)
+			request.flags |= goDir
+			fds = append(fds, dir)
+		}
+		process, err = h.child(typeGo, request.encode(), fds)
+		return err
+	})
+	return process, err
+}
+
+// child asks for a child and makes it the program's.
+func (h *Helper) child(kind uint16, body []byte, fds []int) (*os.Process, error) {
+	pid, err := h.conn.request(kind, body, fds)
+	if err == ErrEnded && h.isClosed() {
+		err = ErrClosed
+	}
+	if err != nil {
+		if pid > 0 {
+			rawfork.Wait(pid)
+		}
+		return nil, err
+	}
+	return os.FindProcess(pid) // always succeeds for a child that isn't reaped
+}
+
+func (h *Helper) isClosed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.closed
+}
+
+// changedDir opens the working directory if it isn't the helper's any more, and
+// returns -1 if it is.
+func (h *Helper) changedDir() (fd int, err error) {
+	fd, err = unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open working directory: %w", err)
+	}
+	var now syscall.Stat_t
+	if err := syscall.Fstat(fd, &now); err == nil && now.Dev == h.dir.Dev && now.Ino == h.dir.Ino {
+		unix.Close(fd)
+		return -1, nil
+	}
+	return fd, nil
+}
+
+// withFDs calls use with the descriptors of files, all of which stay open until it
+// returns, and of those in fds.
+func withFDs(files []*os.File, fds []int, use func(fds []int) error) error {
+	if len(files) == 0 {
+		return use(fds)
+	}
+	if files[0] == nil {
+		return fmt.Errorf("file %d is nil: %w", len(fds), syscall.EINVAL)
+	}
+	return rawfork.WithFD(files[0], func(fd int) error {
+		return withFDs(files[1:], append(fds, fd), use)
+	})
+}
+
+// shorten makes a name fit into a message.
+func shorten(name string) string {
+	if len(name) > 64 {
+		return strconv.Quote(name[:64]) + "..."
+	}
+	return strconv.Quote(name)
+}

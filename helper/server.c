@@ -1,0 +1,259 @@
+//go:build linux && (amd64 || arm64)
+
+#define _GNU_SOURCE
+#include "server.h"
+
+#include "spawn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Bounded, so that children that can't boot don't make the helper spin. */
+#define BOOT_FAILURES 3
+
+static struct {
+	int parent;         /* the socket */
+	int parent_pidfd;   /* ends when the parent does, whoever holds the socket */
+	uint32_t ready;     /* children to keep waiting */
+	int boot_failures;  /* since the last child that booted */
+	int refill_paused;  /* a fork failed: not before the next request */
+	struct rf_waiting *waiting; /* children that wait for a task */
+	size_t waiting_n;
+	int *ending;        /* pidfds of the children that end with the parent */
+	size_t ending_n;
+} helper;
+
+static void tell(uint16_t type, uint64_t id, pid_t pid, int error)
+{
+	struct rf_reply body = { .pid = pid, .error = error };
+	struct rf_header h = { RF_MAGIC, RF_VERSION, type, id, sizeof body, 0 };
+
+	/* If the parent is gone the loop sees it. */
+	rf_send(helper.parent, &h, &body, NULL);
+}
+
+/* The parent is gone, or wants no helper any more: so end what should end. */
+static void end(void)
+{
+	for (size_t i = 0; i < helper.ending_n; i++)
+		syscall(SYS_pidfd_send_signal, helper.ending[i], SIGKILL, NULL, 0);
+	_exit(0); /* closes the sockets of the waiting children, who end by that */
+}
+
+static int end_with_parent(pid_t pid)
+{
+	int *grown = realloc(helper.ending, (helper.ending_n + 1) * sizeof *grown);
+	int fd;
+
+	if (!grown)
+		return ENOMEM;
+	helper.ending = grown;
+	fd = syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0)
+		return errno == ESRCH ? 0 : errno;
+	helper.ending[helper.ending_n++] = fd;
+	return 0;
+}
+
+static void drop_waiting(size_t i)
+{
+	close(helper.waiting[i].sock);
+	helper.waiting[i] = helper.waiting[--helper.waiting_n];
+}
+
+/* A packet from a waiting child, or its end. */
+static void hear_waiting(size_t i)
+{
+	struct rf_waiting *w = &helper.waiting[i];
+	struct rf_message m;
+
+	if (rf_receive(w->sock, &m) > 0) {
+		if (m.header.type == RF_BOOTED) {
+			w->booted = 1;
+			helper.boot_failures = 0;
+		}
+		rf_message_free(&m);
+		return;
+	}
+	if (!w->booted)
+		helper.boot_failures++;
+	tell(RF_LOST, 0, w->pid, 0);
+	drop_waiting(i);
+}
+
+/* Returns 1 in a new child, which leaves the loop. */
+static int refill(void)
+{
+	while (helper.waiting_n < helper.ready && !helper.refill_paused &&
+	       helper.boot_failures < BOOT_FAILURES) {
+		struct rf_waiting *grown, w;
+		int r;
+
+		grown = realloc(helper.waiting, (helper.waiting_n + 1) * sizeof *grown);
+		if (grown)
+			helper.waiting = grown;
+		r = grown ? rf_spawn_ready(&w) : -ENOMEM;
+		if (r > 0)
+			return 1;
+		if (r < 0) {
+			helper.refill_paused = 1;
+			break;
+		}
+		helper.waiting[helper.waiting_n++] = w;
+		tell(RF_WAITING, 0, w.pid, 0);
+	}
+	return 0;
+}
+
+/* Hands the task to a child that waits. Returns its pid, or 0 if none took it. */
+static pid_t hand_over(struct rf_message *m)
+{
+	for (size_t i = 0; i < helper.waiting_n; ) {
+		pid_t pid = helper.waiting[i].pid;
+
+		if (!helper.waiting[i].booted) {
+			i++;
+			continue;
+		}
+		if (!rf_send(helper.waiting[i].sock, &m->header, m->body, m->fds)) {
+			drop_waiting(i);
+			return pid;
+		}
+		tell(RF_LOST, 0, pid, 0);
+		drop_waiting(i);
+	}
+	return 0;
+}
+
+/* Returns 1 in a new child, which leaves the loop. */
+static int serve_go(struct rf_message *m)
+{
+	struct rf_go body;
+	int go = -1, error = -rf_go_check(m->body, m->header.length, m->header.nfds);
+	pid_t pid;
+
+	if (error) {
+		tell(RF_REPLY, m->header.id, -1, error);
+		return 0;
+	}
+	pid = hand_over(m);
+	if (!pid)
+		pid = rf_spawn_go(m, &go);
+	if (!pid)
+		return 1;
+	if (pid < 0) {
+		tell(RF_REPLY, m->header.id, -1, -pid);
+		return 0;
+	}
+	memcpy(&body, m->body, sizeof body);
+	if (body.flags & RF_GO_END)
+		error = end_with_parent(pid);
+	if (error) /* the promise can't be kept, so there is no child */
+		kill(pid, SIGKILL);
+	tell(RF_REPLY, m->header.id, pid, error);
+	if (go >= 0)
+		rf_spawn_release(go);
+	return 0;
+}
+
+/* Returns 1 in a new child, which leaves the loop. */
+static int serve(void)
+{
+	struct rf_message m;
+	int r = rf_receive(helper.parent, &m);
+
+	if (r == 0)
+		end();
+	helper.refill_paused = 0;
+	if (r < 0) {
+		if (r != -EBADMSG && r != -ENOMEM)
+			end();
+		tell(RF_REPLY, m.header.id, -1, -r);
+		return 0;
+	}
+	switch (m.header.type) {
+	case RF_GO:
+		if (serve_go(&m))
+			return 1;
+		break;
+	default:
+		tell(RF_REPLY, m.header.id, -1, ENOSYS);
+	}
+	rf_message_free(&m);
+	return 0;
+}
+
+/* The parent's socket and pidfd, the waiting children, the ending children. */
+static struct pollfd *poll_set(size_t *n)
+{
+	static struct pollfd *set;
+	struct pollfd *grown;
+
+	*n = 2 + helper.waiting_n + helper.ending_n;
+	grown = realloc(set, *n * sizeof *set);
+	if (!grown)
+		return NULL;
+	set = grown;
+	set[0] = (struct pollfd){ .fd = helper.parent, .events = POLLIN };
+	set[1] = (struct pollfd){ .fd = helper.parent_pidfd, .events = POLLIN };
+	for (size_t i = 0; i < helper.waiting_n; i++)
+		set[2 + i] = (struct pollfd){ .fd = helper.waiting[i].sock, .events = POLLIN };
+	for (size_t i = 0; i < helper.ending_n; i++)
+		set[2 + helper.waiting_n + i] =
+			(struct pollfd){ .fd = helper.ending[i], .events = POLLIN };
+	return set;
+}
+
+/* Downwards, since what is dropped is replaced by the last. */
+static void hear_children(const struct pollfd *set)
+{
+	size_t waiting = helper.waiting_n;
+
+	for (size_t i = helper.ending_n; i-- > 0; )
+		if (set[2 + waiting + i].revents) {
+			close(helper.ending[i]);
+			helper.ending[i] = helper.ending[--helper.ending_n];
+		}
+	for (size_t i = waiting; i-- > 0; )
+		if (set[2 + i].revents)
+			hear_waiting(i);
+}
+
+/* Serves until the parent ends; returns in a Go child only. */
+static void loop(void)
+{
+	for (;;) {
+		struct pollfd *set;
+		size_t n;
+
+		if (refill())
+			return;
+		set = poll_set(&n);
+		if (!set)
+			end();
+		if (poll(set, n, -1) < 0)
+			continue;
+		hear_children(set);
+		if (set[0].revents & POLLIN) {
+			if (serve())
+				return;
+		} else if (set[0].revents || set[1].revents) {
+			end();
+		}
+	}
+}
+
+void rf_helper_main(int sock, int parent_pidfd, uint64_t hello_id, uint32_t ready)
+{
+	helper.parent = sock;
+	helper.parent_pidfd = parent_pidfd;
+	helper.ready = ready;
+	tell(RF_REPLY, hello_id, getpid(), 0);
+	loop();
+}

@@ -1,0 +1,99 @@
+/*
+ * wire.h - what parent and helper say to each other.
+ *
+ * A message is a header and a body. It travels over a SOCK_SEQPACKET socket in
+ * one packet, or, when the body is longer than RF_CHUNK, in several: the first
+ * has the header, the beginning of the body and all descriptors, the others go on
+ * with the body. Integers are in the machine's own order: both ends are the same
+ * program on the same machine, and the version says so.
+ *
+ * Nothing in a message is trusted: counts and lengths are checked before use, and
+ * a message that doesn't fit is answered by an error.
+ */
+#ifndef RAWFORK_HELPER_WIRE_H
+#define RAWFORK_HELPER_WIRE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RF_MAGIC   0x6b726f66u /* "fork" */
+#define RF_VERSION 1u
+#define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
+#define RF_BODY    (32u << 20)  /* body bytes in one message */
+#define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
+#define RF_NONCE   16u
+
+enum rf_type {
+	RF_HELLO = 1,  /* request: struct rf_hello; answered by RF_REPLY */
+	RF_GO,         /* request: struct rf_go, a name, an environment */
+	RF_EXEC,       /* request: a plan; the last descriptor is its error pipe */
+	RF_REPLY = 16, /* answer: struct rf_reply, perhaps a pidfd */
+	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
+	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */
+	RF_BOOTED,     /* from a ready child to the helper: Go runs */
+};
+
+struct rf_header {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+	uint64_t id;     /* of the request; its answer has the same */
+	uint32_t length; /* of the whole body */
+	uint32_t nfds;   /* descriptors that come with the first packet */
+};
+
+struct rf_hello {
+	uint8_t  nonce[RF_NONCE]; /* the one in the mark */
+	uint32_t ready;           /* children to keep booted */
+	uint32_t pad;
+};
+
+#define RF_GO_DIR  1u /* the last descriptor is the working directory */
+#define RF_GO_ENV  2u /* an environment follows the name */
+#define RF_GO_END  4u /* the child ends with the parent */
+
+/* The body of RF_GO: this, name_len bytes, then env_len bytes of strings that
+ * each end in a NUL byte. */
+struct rf_go {
+	uint32_t flags;
+	uint32_t name_len;
+	uint32_t env_len;
+	uint32_t pad;
+};
+
+struct rf_reply {
+	int32_t pid;   /* of the child, or -1 */
+	int32_t error; /* an errno, or 0 */
+};
+
+/* A message with its body, which the receiver frees by rf_message_free. */
+struct rf_message {
+	struct rf_header header;
+	uint8_t *body;
+	int      fds[RF_FDS];
+};
+
+/*
+ * rf_receive waits for one message. Returns 1, or 0 at the end of the
+ * connection, or -errno: -EBADMSG for a message that isn't one (its descriptors
+ * are closed, and the header is left as far as it was readable, so that the
+ * sender can be answered), -ENOMEM, or what recvmsg(2) says.
+ */
+int rf_receive(int sock, struct rf_message *message);
+
+/* rf_message_free frees the body and closes the descriptors. */
+void rf_message_free(struct rf_message *message);
+
+/*
+ * rf_send sends one message. Returns 0 or -errno. A peer that is gone gives
+ * -EPIPE; no signal is raised.
+ */
+int rf_send(int sock, const struct rf_header *header, const void *body, const int *fds);
+
+/*
+ * rf_go_check tells whether body is a well-formed RF_GO of that length with that
+ * many descriptors. Returns 0 or -EBADMSG.
+ */
+int rf_go_check(const uint8_t *body, size_t length, uint32_t nfds);
+
+#endif
