@@ -1,0 +1,41 @@
+package rawfork
+
+import "syscall"
+
+// ForkExec is [syscall.ForkExec] over fork(2): it starts the program argv0 with
+// the arguments argv and returns its pid. It is ByFork.ForkExec; see
+// [Method.ForkExec].
+func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	return ByFork.ForkExec(argv0, argv, attr)
+}
+
+// ForkExec starts the program argv0 (a path, no search) with the arguments argv
+// by the method m, and returns its pid, to be waited for by [Wait]. It returns
+// when the program has been executed. On failure it returns 0 and an
+// [*ExecError], and there is no child.
+//
+// Signature and meaning are those of [syscall.ForkExec]: a nil attr is the zero
+// one, and a nil Env is an empty environment (it is os.StartProcess that puts the
+// caller's there). All attributes of linux are done, in the same order. Better
+// than there:
+//   - An error names the step that failed.
+//   - *PidFD is written on success only.
+//   - A program that was written and closed before the call is executed without
+//     ETXTBSY, although other goroutines start programs all the time
+//     (https://go.dev/issue/22315): see execgate.go.
+//   - The program's descriptors and a low RLIMIT_NOFILE don't get in each other's
+//     way, and neither do they with closed standard descriptors.
+//   - The caller stays dumpable when the program's credentials are others.
+//   - An ambient capability above 63 is EINVAL instead of a crash of the child.
+//
+// Ownership: descriptors of Files stay the caller's. The pidfd is the caller's
+// to close, and close-on-exec.
+//
+// Precondition: with Ptrace or Pdeathsig, runtime.LockOSThread, since both follow
+// the thread that forked.
+func (m Method) ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	if attr == nil {
+		attr = &syscall.ProcAttr{}
+	}
+	return m.start(argv0, argv, attr)
+}

@@ -1,0 +1,222 @@
+//go:build cgo && (amd64 || arm64)
+
+package rawfork
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// plan.h says what a plan is.
+
+// startNofile is the RLIMIT_NOFILE that package syscall found at the start, if it
+// was raised there.
+var startNofile = sync.OnceValues(func() (limit syscall.Rlimit, raised bool) {
+	limit, ok := cNofile()
+	return limit, ok && limit.Max > 0 && limit.Cur < limit.Max-1
+})
+
+// compilePlan puts a call of ForkExec into the bytes of a plan. An error comes
+// with the attribute that is at fault.
+func compilePlan(argv0 string, argv []string, attr *syscall.ProcAttr, sys *syscall.SysProcAttr) (plan []byte, step string, err error) {
+	header := planHeader(sys)
+	fds, files, err := planFiles(attr.Files)
+	if err != nil {
+		return nil, "Files", err
+	}
+	addFD := func(fd int) (index int32) {
+		fds = append(fds, int32(fd))
+		return int32(len(fds) - 1)
+	}
+	switch {
+	case sys.Setctty && sys.Foreground:
+		return nil, "Setctty and Foreground", fmt.Errorf("both set: %w", syscall.EINVAL)
+	case sys.Setctty && sys.Ctty >= len(attr.Files):
+		return nil, "Setctty", fmt.Errorf("Ctty %d of %d files: %w", sys.Ctty, len(attr.Files), syscall.EINVAL)
+	case (sys.Setctty || sys.Foreground) && (sys.Ctty < 0 || sys.Ctty > math.MaxInt32):
+		return nil, "Ctty", syscall.EBADF
+	case sys.Foreground:
+		header.ctty = cInt(addFD(sys.Ctty))
+	}
+	if sys.UseCgroupFD {
+		if sys.CgroupFD < 0 || sys.CgroupFD > math.MaxInt32 {
+			return nil, "CgroupFD", syscall.EINVAL // as clone3 says
+		}
+		header.cgroup = cInt(addFD(sys.CgroupFD))
+	}
+	for _, c := range sys.AmbientCaps {
+		if c > 63 {
+			return nil, "AmbientCaps", syscall.EINVAL
+		}
+	}
+	strs := planTexts(argv0, argv, attr, sys)
+	if i := firstNUL(strs); i >= 0 {
+		return nil, stringName(i, len(argv)), syscall.EINVAL
+	}
+	header.argc, header.envc = cUint(len(argv)), cUint(len(attr.Env))
+	return layOut(header, fds, files, sys, strs)
+}
+
+// planHeader is what follows from sys alone.
+func planHeader(sys *syscall.SysProcAttr) cPlan {
+	limit, raised := startNofile()
+	header := cPlan{
+		magic:        planMagic,
+		pgid:         cInt(sys.Pgid),
+		ctty:         cInt(sys.Ctty),
+		pdeathsig:    cInt(sys.Pdeathsig),
+		ppid:         cInt(syscall.Getpid()),
+		cloneflags:   cUint64(sys.Cloneflags),
+		unshareflags: cUint64(sys.Unshareflags),
+		nofile_cur:   cUint64(limit.Cur),
+		nofile_max:   cUint64(limit.Max),
+	}
+	setgroups := false
+	if cred := sys.Credential; cred != nil {
+		header.uid, header.gid = cUint(cred.Uid), cUint(cred.Gid)
+		denied := sys.GidMappings != nil && !sys.GidMappingsEnableSetgroups && len(cred.Groups) == 0
+		setgroups = !denied && !cred.NoSetGroups
+	}
+	for _, flag := range []struct {
+		set bool
+		bit uint32
+	}{
+		{sys.Setsid, planSetsid},
+		{sys.Setpgid, planSetpgid},
+		{sys.Foreground, planForeground},
+		{sys.Setctty, planSetctty},
+		{sys.Noctty, planNoctty},
+		{sys.Ptrace, planPtrace},
+		{sys.Credential != nil, planCredential},
+		{setgroups, planSetgroups},
+		{sys.UidMappings != nil, planUidMap},
+		{sys.GidMappings != nil, planGidMap},
+		{sys.GidMappingsEnableSetgroups, planAllowSetgroups},
+		{sys.UseCgroupFD, planCgroup},
+		{sys.PidFD != nil, planPidFD},
+		{raised, planNofile},
+	} {
+		if flag.set {
+			header.flags |= cUint(flag.bit)
+		}
+	}
+	return header
+}
+
+// planFiles splits Files into the distinct descriptors and, for each file, the
+// index of its descriptor, or -1 for one that is to be closed.
+func planFiles(of []uintptr) (fds, files []int32, err error) {
+	index := map[uintptr]int32{}
+	for _, fd := range of {
+		if fd == ^uintptr(0) {
+			files = append(files, -1)
+			continue
+		}
+		if fd > math.MaxInt32 {
+			return nil, nil, fmt.Errorf("descriptor %d: %w", fd, syscall.EBADF)
+		}
+		i, seen := index[fd]
+		if !seen {
+			i = int32(len(fds))
+			index[fd] = i
+			fds = append(fds, int32(fd))
+		}
+		files = append(files, i)
+	}
+	return fds, files, nil
+}
+
+// planTexts are the strings of a plan, in their order.
+func planTexts(argv0 string, argv []string, attr *syscall.ProcAttr, sys *syscall.SysProcAttr) []string {
+	strs := make([]string, 0, planStrings+len(argv)+len(attr.Env))
+	strs = append(strs, argv0, attr.Dir, sys.Chroot, idMap(sys.UidMappings), idMap(sys.GidMappings))
+	strs = append(strs, argv...)
+	return append(strs, attr.Env...)
+}
+
+// idMap is the text of a uid_map or gid_map file.
+func idMap(mappings []syscall.SysProcIDMap) string {
+	var text []byte
+	for _, m := range mappings {
+		text = strconv.AppendInt(text, int64(m.ContainerID), 10)
+		text = strconv.AppendInt(append(text, ' '), int64(m.HostID), 10)
+		text = strconv.AppendInt(append(text, ' '), int64(m.Size), 10)
+		text = append(text, '\n')
+	}
+	return string(text)
+}
+
+func firstNUL(strs []string) int {
+	for i, s := range strs {
+		if strings.IndexByte(s, 0) >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// stringName names the string i of a plan, as an error does.
+func stringName(i, argc int) string {
+	names := [planStrings]string{"path", "Dir", "Chroot", "UidMappings", "GidMappings"}
+	switch {
+	case i < planStrings:
+		return names[i]
+	case i < planStrings+argc:
+		return "argv[" + strconv.Itoa(i-planStrings) + "]"
+	}
+	return "Env[" + strconv.Itoa(i-planStrings-argc) + "]"
+}
+
+// layOut writes the sections one after the other. The buffer is made of words,
+// so that it starts at a multiple of 8.
+func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []string) (plan []byte, step string, err error) {
+	var groups []uint32
+	if sys.Credential != nil {
+		groups = sys.Credential.Groups
+	}
+	vectors := int(header.argc) + 1 + int(header.envc) + 1
+	arrays := 4 * (len(fds) + len(files) + len(groups) + len(sys.AmbientCaps))
+	arrays = (arrays + 7) &^ 7
+	size := int(unsafe.Sizeof(header)) + arrays + 8*vectors
+	for _, s := range strs {
+		size += len(s) + 1
+	}
+	if size > math.MaxInt32 {
+		return nil, "argv and Env", syscall.E2BIG
+	}
+	header.size = cUint64(size)
+	header.nfds, header.nfiles = cUint(len(fds)), cUint(len(files))
+	header.ngroups, header.ncaps = cUint(len(groups)), cUint(len(sys.AmbientCaps))
+
+	words := make([]uint64, (size+7)/8)
+	*(*cPlan)(unsafe.Pointer(&words[0])) = header
+	plan = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), size)
+	at := plan[unsafe.Sizeof(header):]
+	put := func(v uint32) {
+		binary.NativeEndian.PutUint32(at, v)
+		at = at[4:]
+	}
+	for _, fd := range fds {
+		put(uint32(fd))
+	}
+	for _, i := range files {
+		put(uint32(i))
+	}
+	for _, gid := range groups {
+		put(gid)
+	}
+	for _, c := range sys.AmbientCaps {
+		put(uint32(c))
+	}
+	at = plan[int(unsafe.Sizeof(header))+arrays+8*vectors:]
+	for _, s := range strs {
+		at = at[copy(at, s)+1:]
+	}
+	return plan, "", nil
+}

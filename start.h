@@ -1,0 +1,53 @@
+/*
+ * start.h - makes a child by fork, vfork or posix_spawn and has it run a plan.
+ *
+ * All of it happens in one call, so the child never comes back to the caller's
+ * code, and the caller may be a Go program that calls by ordinary cgo.
+ */
+#ifndef RAWFORK_START_H
+#define RAWFORK_START_H
+
+#include "plan.h"
+
+enum rawfork_method {
+	RAWFORK_FORK,
+	RAWFORK_VFORK,
+	RAWFORK_SPAWN,
+};
+
+struct rawfork_started {
+	int32_t pid;   /* the child that runs the program, or -1 */
+	int32_t pidfd; /* the caller's to close, or -1 */
+	struct rawfork_failure failure; /* why there is no child; step 0: there is */
+};
+
+/*
+ * rawfork_start checks and links the plan of size bytes and starts it. It returns
+ * when the child has executed the program, or failed and is reaped. After a
+ * failure no child and no descriptor is left.
+ *
+ * fork: libc fork(), so that atfork handlers run; but clone(2) without CLONE_VM,
+ * and no atfork handlers, when the plan has clone flags, a cgroup or a pidfd,
+ * which fork() can't take. The child runs raw system calls only, so nothing of
+ * libc's that clone leaves stale is used.
+ *
+ * vfork: the child has the caller's memory and a stack of its own, and the
+ * calling thread waits for its execve. A plan whose id maps the parent must
+ * write can't be started so: EINVAL. Plans that change ids must be started one
+ * at a time, since the "dumpable" mark of the memory is put back afterwards.
+ *
+ * posix_spawn: takes files, dir, setsid and setpgid; the caller must have refused
+ * plans with more. RLIMIT_NOFILE stays the caller's.
+ */
+void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *started);
+
+/* rawfork_spawn is the posix_spawn way, for rawfork_start only. */
+void rawfork_spawn(const struct rawfork_image *image, struct rawfork_started *started);
+
+/*
+ * rawfork_nofile gives the RLIMIT_NOFILE that the process was started with, as
+ * seen by a constructor before the Go runtime could raise it: 0, or -errno.
+ */
+int rawfork_nofile(uint64_t *cur, uint64_t *max);
+
+#endif
