@@ -1,0 +1,18 @@
+//go:build !(linux && (amd64 || arm64))
+
+package probe
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Probe is a child that does what its parent says. There are none here.
+type Probe struct{}
+
+// Fork forks a child that serves this process, on linux/amd64 and linux/arm64.
+// Here it returns [errors.ErrUnsupported].
+func Fork() (*Probe, error) { return nil, fmt.Errorf("probe: fork: %w", errors.ErrUnsupported) }
+
+// Close does nothing.
+func (p *Probe) Close() error { return nil }
