@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 
 	"rawfork/child"
@@ -19,8 +20,9 @@ const setupFailed = 126
 //
 // The handler runs under the child's rules (see [Fork]): it is a function of
 // package child, such as [child.Echo], or the caller's own, marked go:nosplit
-// (and go:norace, for programs built with -race). One that isn't dies at its
-// first instruction, with its name in a traceback and exit status 2.
+// (and go:norace, for programs built with -race). It has a declaration, since a
+// function literal can't be marked. One that isn't marked dies at its first
+// instruction, with its name in a traceback and exit status 2.
 //
 // Ownership: the parent's copy of fd stays the caller's, open and unchanged; a
 // server closes it right after Serve, since a connection ends only when both
@@ -73,7 +75,7 @@ func ServeConn(conn io.Closer, handler func(fd int)) (pid int, err error) {
 // WithFD calls use with the descriptor that an *os.File, a net.Conn or a
 // net.Listener holds, and returns what use returns. A type that holds none, or
 // more than one (a TLS connection), gives [errors.ErrUnsupported]; a closed one
-// gives [net.ErrClosed] or [os.ErrClosed].
+// gives [net.ErrClosed] or [os.ErrClosed], a nil use EINVAL.
 //
 // Unlike the File methods of package net, WithFD makes no duplicate, and unlike
 // (*os.File).Fd it doesn't change O_NONBLOCK, which belongs to the open file
@@ -83,6 +85,9 @@ func ServeConn(conn io.Closer, handler func(fd int)) (pid int, err error) {
 // returns; until then the holder's Close waits. A child that is forked inside
 // use has a copy of its own.
 func WithFD(holder io.Closer, use func(fd int) error) error {
+	if use == nil {
+		return fmt.Errorf("descriptor of %T: nil function: %w", holder, syscall.EINVAL)
+	}
 	conn, ok := holder.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("descriptor of %T: %w", holder, errors.ErrUnsupported)
@@ -93,6 +98,9 @@ func WithFD(holder io.Closer, use func(fd int) error) error {
 	}
 	var useErr error
 	if err := raw.Control(func(fd uintptr) { useErr = use(int(fd)) }); err != nil {
+		if _, ok := holder.(*os.File); ok {
+			err = os.ErrClosed // which the error of a File's Control doesn't say
+		}
 		return fmt.Errorf("descriptor of %T: %w", holder, err)
 	}
 	return useErr

@@ -60,7 +60,7 @@ func Describe(status syscall.WaitStatus) string {
 	case status.Stopped():
 		return fmt.Sprintf("stopped by %v", status.StopSignal())
 	}
-	return fmt.Sprintf("wait status %#x", uint32(status))
+	return fmt.Sprintf("wait status %#v", status)
 }
 
 // State is what /proc says of where a process hangs.
