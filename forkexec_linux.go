@@ -6,48 +6,65 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+
+	"rawfork/internal/plan"
 )
 
-// idLock is held while a child of vfork may change its ids: see start.h.
+// hows are the methods that run a plan.
+var hows = map[Method]plan.How{ByFork: plan.Fork, ByVfork: plan.Vfork, BySpawn: plan.Spawn}
+
+// idLock is held while a child of vfork may change its ids: see plan.Start.
 var idLock sync.Mutex
 
 func (m Method) start(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	if m == BySyscall {
-		if pid, err = syscall.ForkExec(argv0, argv, attr); err != nil {
-			return 0, &ExecError{Method: m, Path: argv0, Err: err}
-		}
+		pid, err = syscall.ForkExec(argv0, argv, attr)
+	} else {
+		pid, err = m.startPlan(argv0, argv, attr)
+	}
+	if err == nil {
 		return pid, nil
 	}
-	if _, ok := cMethods[m]; !ok {
-		return 0, &ExecError{Method: m, Path: argv0, Step: "method", Err: syscall.EINVAL}
+	e := &ExecError{Method: m, Path: argv0, Err: err}
+	var at *plan.Error
+	if errors.As(err, &at) {
+		e.Step, e.Err = at.Step, at.Err
+	}
+	return 0, e
+}
+
+func (m Method) startPlan(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	how, ok := hows[m]
+	if !ok {
+		return 0, &plan.Error{Step: "method", Err: errors.ErrUnsupported}
 	}
 	sys := attr.Sys
 	if sys == nil {
 		sys = &syscall.SysProcAttr{}
 	}
-	if name := m.unsupported(sys); name != "" {
-		return 0, &ExecError{Method: m, Path: argv0, Step: name, Err: errors.ErrUnsupported}
+	if attribute := m.unsupported(sys); attribute != "" {
+		return 0, &plan.Error{Step: attribute, Err: errors.ErrUnsupported}
 	}
-	plan, step, err := compilePlan(argv0, argv, attr, sys)
+	bytes, err := plan.Compile(argv0, argv, attr)
 	if err != nil {
-		return 0, &ExecError{Method: m, Path: argv0, Step: step, Err: err}
+		return 0, err
 	}
-	if m == ByVfork && (sys.Credential != nil || len(sys.AmbientCaps) > 0 ||
-		(sys.Cloneflags|sys.Unshareflags)&syscall.CLONE_NEWUSER != 0) {
+	if m == ByVfork && changesIDs(sys) {
 		idLock.Lock()
 		defer idLock.Unlock()
 	}
 	generation := enterGate()
-	started := cStart(plan, m)
+	pid, pidfd, err := plan.Start(bytes, how)
 	generation.leave()
-	if failure := started.failure; failure.step != 0 {
-		return 0, &ExecError{Method: m, Path: argv0,
-			Step: cStepName(int32(failure.step)), Err: syscall.Errno(failure.error)}
+	if err == nil && sys.PidFD != nil {
+		*sys.PidFD = pidfd
 	}
-	if sys.PidFD != nil {
-		*sys.PidFD = int(started.pidfd)
-	}
-	return int(started.pid), nil
+	return pid, err
+}
+
+func changesIDs(sys *syscall.SysProcAttr) bool {
+	return sys.Credential != nil || len(sys.AmbientCaps) > 0 ||
+		(sys.Cloneflags|sys.Unshareflags)&syscall.CLONE_NEWUSER != 0
 }
 
 // unsupported returns the name of an attribute that is set and that the method
@@ -55,8 +72,6 @@ func (m Method) start(argv0 string, argv []string, attr *syscall.ProcAttr) (pid 
 func (m Method) unsupported(sys *syscall.SysProcAttr) string {
 	maps := sys.UidMappings != nil || sys.GidMappings != nil
 	switch {
-	case uint64(sys.Cloneflags)&^planClone != 0:
-		return "Cloneflags"
 	case m == ByVfork && maps && sys.Unshareflags&syscall.CLONE_NEWUSER == 0:
 		return "UidMappings and GidMappings without CLONE_NEWUSER in Unshareflags"
 	case m != BySpawn:

@@ -1,7 +1,8 @@
 //go:build linux && cgo && (amd64 || arm64)
 
-package rawfork
+package plan
 
+// #cgo CFLAGS: -Wall -Wextra -Werror
 // #include "plan.h"
 // #include "start.h"
 import "C"
@@ -10,7 +11,8 @@ import (
 	"unsafe"
 )
 
-// This file only gives C names to Go, as cfork.go does.
+// This file only gives C names to Go: the rest of the package is free of
+// import "C".
 
 type (
 	cPlan    = C.struct_rawfork_plan
@@ -41,40 +43,43 @@ const (
 	planNofile         = C.RAWFORK_NOFILE
 )
 
-// cMethods are the methods that a plan can be started by.
-var cMethods = map[Method]C.int{
-	ByFork:  C.RAWFORK_FORK,
-	ByVfork: C.RAWFORK_VFORK,
-	BySpawn: C.RAWFORK_SPAWN,
-}
+// How a plan is started.
+type How C.int
 
-// cStart calls rawfork_start, by an ordinary cgo call: the child never comes back
+// See rawfork_start.
+const (
+	Fork  How = C.RAWFORK_FORK
+	Vfork How = C.RAWFORK_VFORK
+	Spawn How = C.RAWFORK_SPAWN
+)
+
+// start calls rawfork_start, by an ordinary cgo call: the child never comes back
 // to Go, so the P may go to another goroutine meanwhile.
-func cStart(plan []byte, method Method) (started cStarted) {
-	C.rawfork_start(unsafe.Pointer(unsafe.SliceData(plan)), C.size_t(len(plan)), cMethods[method], &started)
+func start(plan []byte, how How) (started cStarted) {
+	C.rawfork_start(unsafe.Pointer(unsafe.SliceData(plan)), C.size_t(len(plan)), C.int(how), &started)
 	return started
 }
 
-// cCheck calls rawfork_plan_check.
-func cCheck(plan []byte) error {
+// check calls rawfork_plan_check.
+func check(plan []byte) error {
 	if e := C.rawfork_plan_check(unsafe.Pointer(unsafe.SliceData(plan)), C.size_t(len(plan))); e != 0 {
 		return syscall.Errno(-e)
 	}
 	return nil
 }
 
-// cLink calls rawfork_plan_link and returns where argv and envp ended up.
-func cLink(plan []byte) (argv, envp unsafe.Pointer) {
+// link calls rawfork_plan_link and returns where argv and envp are then.
+func link(plan []byte) (argv, envp unsafe.Pointer) {
 	var image C.struct_rawfork_image
 	C.rawfork_plan_link(unsafe.Pointer(unsafe.SliceData(plan)), &image)
 	return unsafe.Pointer(image.argv), unsafe.Pointer(image.envp)
 }
 
-// cStepName calls rawfork_step_name.
-func cStepName(step int32) string { return C.GoString(C.rawfork_step_name(C.int(step))) }
+// StepName returns what an error calls a step of a plan that failed.
+func StepName(step int32) string { return C.GoString(C.rawfork_step_name(C.int(step))) }
 
-// cNofile calls rawfork_nofile.
-func cNofile() (limit syscall.Rlimit, ok bool) {
+// firstNofile calls rawfork_nofile.
+func firstNofile() (limit syscall.Rlimit, ok bool) {
 	var cur, max C.uint64_t
 	ok = C.rawfork_nofile(&cur, &max) == 0
 	return syscall.Rlimit{Cur: uint64(cur), Max: uint64(max)}, ok

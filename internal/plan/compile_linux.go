@@ -1,9 +1,10 @@
 //go:build cgo && (amd64 || arm64)
 
-package rawfork
+package plan
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -13,54 +14,81 @@ import (
 	"unsafe"
 )
 
-// plan.h says what a plan is.
-
 // startNofile is the RLIMIT_NOFILE that package syscall found at the start, if it
 // was raised there.
 var startNofile = sync.OnceValues(func() (limit syscall.Rlimit, raised bool) {
-	limit, ok := cNofile()
+	limit, ok := firstNofile()
 	return limit, ok && limit.Max > 0 && limit.Cur < limit.Max-1
 })
 
-// compilePlan puts a call of ForkExec into the bytes of a plan. An error comes
-// with the attribute that is at fault.
-func compilePlan(argv0 string, argv []string, attr *syscall.ProcAttr, sys *syscall.SysProcAttr) (plan []byte, step string, err error) {
+// Cloneflags are the clone flags that a plan may have: the namespaces, and what
+// stays within the child.
+const Cloneflags = planClone
+
+// Compile puts a call of syscall.ForkExec into the bytes of a plan (see plan.h).
+// An [*Error] names the attribute that is at fault.
+func Compile(argv0 string, argv []string, attr *syscall.ProcAttr) ([]byte, error) {
+	sys := attr.Sys
+	if sys == nil {
+		sys = &syscall.SysProcAttr{}
+	}
+	if err := checkAttributes(attr, sys); err != nil {
+		return nil, err
+	}
 	header := planHeader(sys)
-	fds, files, err := planFiles(attr.Files)
-	if err != nil {
-		return nil, "Files", err
-	}
-	addFD := func(fd int) (index int32) {
-		fds = append(fds, int32(fd))
-		return int32(len(fds) - 1)
-	}
-	switch {
-	case sys.Setctty && sys.Foreground:
-		return nil, "Setctty and Foreground", fmt.Errorf("both set: %w", syscall.EINVAL)
-	case sys.Setctty && sys.Ctty >= len(attr.Files):
-		return nil, "Setctty", fmt.Errorf("Ctty %d of %d files: %w", sys.Ctty, len(attr.Files), syscall.EINVAL)
-	case (sys.Setctty || sys.Foreground) && (sys.Ctty < 0 || sys.Ctty > math.MaxInt32):
-		return nil, "Ctty", syscall.EBADF
-	case sys.Foreground:
-		header.ctty = cInt(addFD(sys.Ctty))
+	fds, files := splitFiles(attr.Files)
+	if sys.Foreground {
+		header.ctty = cInt(len(fds))
+		fds = append(fds, int32(sys.Ctty))
 	}
 	if sys.UseCgroupFD {
-		if sys.CgroupFD < 0 || sys.CgroupFD > math.MaxInt32 {
-			return nil, "CgroupFD", syscall.EINVAL // as clone3 says
-		}
-		header.cgroup = cInt(addFD(sys.CgroupFD))
-	}
-	for _, c := range sys.AmbientCaps {
-		if c > 63 {
-			return nil, "AmbientCaps", syscall.EINVAL
-		}
+		header.cgroup = cInt(len(fds))
+		fds = append(fds, int32(sys.CgroupFD))
 	}
 	strs := planTexts(argv0, argv, attr, sys)
 	if i := firstNUL(strs); i >= 0 {
-		return nil, stringName(i, len(argv)), syscall.EINVAL
+		return nil, &Error{stringName(i, len(argv)), syscall.EINVAL}
 	}
 	header.argc, header.envc = cUint(len(argv)), cUint(len(attr.Env))
 	return layOut(header, fds, files, sys, strs)
+}
+
+// FDs returns the descriptors that a plan speaks of, numbered as in the process
+// that is to run it, in the plan's own bytes: whoever passes a plan to another
+// process passes these descriptors, and the receiver writes its numbers here.
+func FDs(plan []byte) []int32 {
+	header := (*cPlan)(unsafe.Pointer(unsafe.SliceData(plan)))
+	return unsafe.Slice((*int32)(unsafe.Add(unsafe.Pointer(header), unsafe.Sizeof(*header))), header.nfds)
+}
+
+// checkAttributes finds what can't be put into a plan, or would end otherwise than
+// by an errno of the step that it is for.
+func checkAttributes(attr *syscall.ProcAttr, sys *syscall.SysProcAttr) error {
+	for i, fd := range attr.Files {
+		if fd > math.MaxInt32 && fd != noFile {
+			return &Error{"Files[" + strconv.Itoa(i) + "]", syscall.EBADF}
+		}
+	}
+	for i, c := range sys.AmbientCaps {
+		if c > 63 {
+			return &Error{"AmbientCaps[" + strconv.Itoa(i) + "]", syscall.EINVAL}
+		}
+	}
+	switch {
+	case sys.Setctty && sys.Foreground:
+		return &Error{"Setctty and Foreground", fmt.Errorf("both set: %w", syscall.EINVAL)}
+	case sys.Setctty && sys.Ctty >= len(attr.Files):
+		return &Error{"Setctty", fmt.Errorf("Ctty is %d of %d files: %w", sys.Ctty, len(attr.Files), syscall.EINVAL)}
+	case (sys.Setctty || sys.Foreground) && (sys.Ctty < 0 || sys.Ctty > math.MaxInt32):
+		return &Error{"Ctty", syscall.EBADF}
+	case sys.UseCgroupFD && (sys.CgroupFD < 0 || sys.CgroupFD > math.MaxInt32):
+		return &Error{"CgroupFD", syscall.EINVAL} // as clone3 says
+	case sys.Pdeathsig < 0 || sys.Pdeathsig > 64:
+		return &Error{"Pdeathsig", syscall.EINVAL}
+	case uint64(sys.Cloneflags)&^Cloneflags != 0:
+		return &Error{"Cloneflags", fmt.Errorf("%#x: %w", uint64(sys.Cloneflags)&^Cloneflags, errors.ErrUnsupported)}
+	}
+	return nil
 }
 
 // planHeader is what follows from sys alone.
@@ -109,17 +137,17 @@ func planHeader(sys *syscall.SysProcAttr) cPlan {
 	return header
 }
 
-// planFiles splits Files into the distinct descriptors and, for each file, the
+// noFile stands in Files for a descriptor that is to be closed.
+const noFile = ^uintptr(0)
+
+// splitFiles splits Files into the distinct descriptors and, for each file, the
 // index of its descriptor, or -1 for one that is to be closed.
-func planFiles(of []uintptr) (fds, files []int32, err error) {
+func splitFiles(of []uintptr) (fds, files []int32) {
 	index := map[uintptr]int32{}
 	for _, fd := range of {
-		if fd == ^uintptr(0) {
+		if fd == noFile {
 			files = append(files, -1)
 			continue
-		}
-		if fd > math.MaxInt32 {
-			return nil, nil, fmt.Errorf("descriptor %d: %w", fd, syscall.EBADF)
 		}
 		i, seen := index[fd]
 		if !seen {
@@ -129,7 +157,7 @@ func planFiles(of []uintptr) (fds, files []int32, err error) {
 		}
 		files = append(files, i)
 	}
-	return fds, files, nil
+	return fds, files
 }
 
 // planTexts are the strings of a plan, in their order.
@@ -175,7 +203,7 @@ func stringName(i, argc int) string {
 
 // layOut writes the sections one after the other. The buffer is made of words,
 // so that it starts at a multiple of 8.
-func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []string) (plan []byte, step string, err error) {
+func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []string) ([]byte, error) {
 	var groups []uint32
 	if sys.Credential != nil {
 		groups = sys.Credential.Groups
@@ -188,7 +216,7 @@ func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []s
 		size += len(s) + 1
 	}
 	if size > math.MaxInt32 {
-		return nil, "argv and Env", syscall.E2BIG
+		return nil, &Error{"argv and Env", syscall.E2BIG}
 	}
 	header.size = cUint64(size)
 	header.nfds, header.nfiles = cUint(len(fds)), cUint(len(files))
@@ -196,7 +224,7 @@ func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []s
 
 	words := make([]uint64, (size+7)/8)
 	*(*cPlan)(unsafe.Pointer(&words[0])) = header
-	plan = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), size)
+	plan := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), size)
 	at := plan[unsafe.Sizeof(header):]
 	put := func(v uint32) {
 		binary.NativeEndian.PutUint32(at, v)
@@ -218,5 +246,5 @@ func layOut(header cPlan, fds, files []int32, sys *syscall.SysProcAttr, strs []s
 	for _, s := range strs {
 		at = at[copy(at, s)+1:]
 	}
-	return plan, "", nil
+	return plan, nil
 }
