@@ -19,9 +19,6 @@
 //	err = p.Exit(7)
 //	status, err := p.Wait()
 //
-// Package probetest has this for tests: clean-up, a watchdog, and failure on
-// what a test leaves behind.
-//
 // Probes are real where rawfork.Fork is: linux/amd64 and linux/arm64 with cgo,
 // from Linux 5.9 on. Elsewhere [Fork] returns [errors.ErrUnsupported].
 package probe
