@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -115,7 +114,5 @@ func report(series timing.Series, asJSON bool) error {
 		_, err := fmt.Fprint(os.Stderr, series.Text(styleOf(os.Stderr)))
 		return err
 	}
-	encoder := json.NewEncoder(os.Stderr)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(series.Report())
+	return writeJSON(os.Stderr, series.Report())
 }
