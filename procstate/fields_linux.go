@@ -35,11 +35,19 @@ func (p *process) stat(s *State) error {
 		return err
 	}
 	const kernelThread = 0x00200000 // PF_KTHREAD
+	s.Ended = ended(stat.State, stat.Flags)
 	s.PPID, s.PGID, s.SID = stat.PPID, stat.PGRP, stat.Session
 	s.Run, s.Kernel, s.StartTime = stat.State, stat.Flags&kernelThread != 0, stat.Starttime
 	s.TTY, s.ForegroundPGID = TTY(stat.TTY), stat.TPGID
 	s.Nice, s.Policy, s.RTPriority = stat.Nice, Policy(stat.Policy), int(stat.RTPriority)
 	return nil
+}
+
+// ended tells it by the flag as well: between the begin of exit(2) and the zombie
+// the state is still R, but memory and descriptors may be gone.
+func ended(run string, flags uint) bool {
+	const exiting = 0x4 // PF_EXITING
+	return run == "Z" || run == "X" || flags&exiting != 0
 }
 
 func (p *process) status(s *State, own status) error {
@@ -65,8 +73,8 @@ func (p *process) status(s *State, own status) error {
 	s.Groups, err = own.numbers("Groups")
 	note("Groups", err)
 	s.Umask, err = field[Umask](own, "Umask", 8)
-	if dead(s) {
-		err = errZombie
+	if s.Ended && err != nil {
+		err = errEnded
 	}
 	note("Umask", err)
 	s.NoNewPrivs, err = own.bool("NoNewPrivs")
@@ -188,12 +196,18 @@ func (p *process) exe(s *State) (err error)  { s.Exe, err = p.link("exe"); retur
 
 func (p *process) argv(s *State) error {
 	text, err := p.read("cmdline", maxText)
+	if err == nil && len(text) == 0 {
+		err = ErrInExec // since Linux 5.18 every program has one argument at least
+	}
 	s.Argv = splitStrings(text)
 	return err
 }
 
 func (p *process) env(s *State) error {
 	text, err := p.read("environ", maxText)
+	if err == nil && len(text) == 0 && s.Missing["Argv"] == ErrInExec {
+		err = ErrInExec
+	}
 	s.Env = splitStrings(text)
 	return err
 }

@@ -11,13 +11,17 @@ import (
 var (
 	// ErrKernelThread is why a kernel thread has no memory, arguments or program.
 	ErrKernelThread = errors.New("a kernel thread has none")
+	// ErrInExec is why a process has no arguments and environment yet: it was read
+	// in the middle of execve(2), after the close-on-exec descriptors were closed,
+	// which is what a parent takes for the end of it.
+	ErrInExec = errors.New("in the middle of execve(2)")
 	// ErrLeftOut is why a part that wasn't asked for isn't there.
 	ErrLeftOut = errors.New("left out")
 
 	// errGone is both errors that say "no such process" in Go.
 	errGone = fmt.Errorf("%w (%w)", os.ErrProcessDone, syscall.ESRCH)
-	// errZombie is why a zombie has no descriptors, memory or directories.
-	errZombie = fmt.Errorf("zombie: %w", os.ErrProcessDone)
+	// errEnded is why a zombie has no descriptors, memory or directories.
+	errEnded = fmt.Errorf("given back at the end: %w", os.ErrProcessDone)
 )
 
 // MarshalJSON writes the errors as their texts.

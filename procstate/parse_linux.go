@@ -1,6 +1,7 @@
 package procstate
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -78,9 +79,11 @@ func (s status) numbers(key string) ([]int, error) {
 	return list, nil
 }
 
-// statFile is what is wanted of stat that procfs hasn't, and the state.
+// statFile is what is wanted of stat that procfs hasn't, and what says whether the
+// process has ended.
 type statFile struct {
 	run        string
+	flags      uint
 	exitSignal Signal
 }
 
@@ -88,12 +91,16 @@ type statFile struct {
 func parseStat(text []byte) (statFile, error) {
 	line := string(text)
 	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
-	const state, exitSignal = 3 - 3, 38 - 3 // fields of proc(5), counted from 1; state is the third
+	const state, flags, exitSignal = 3 - 3, 9 - 3, 38 - 3 // fields of proc(5); state is the third
 	if len(fields) <= exitSignal {
 		return statFile{}, fmt.Errorf("only %d fields behind the name", len(fields))
 	}
-	n, err := strconv.Atoi(fields[exitSignal])
-	return statFile{fields[state], Signal(n)}, err
+	bits, err := strconv.ParseUint(fields[flags], 10, 0)
+	if err != nil {
+		return statFile{}, err
+	}
+	signal, err := parseNumber[Signal](fields[exitSignal], 10)
+	return statFile{fields[state], uint(bits), signal}, err
 }
 
 // splitStrings splits cmdline or environ: each string ends with NUL. A process
@@ -297,6 +304,7 @@ func parseTimers(text []byte) ([]Timer, error) {
 			return nil, fmt.Errorf("line %q: %w", line, err)
 		}
 	}
+	slices.SortFunc(timers, func(a, b Timer) int { return cmp.Compare(a.ID, b.ID) })
 	return timers, nil
 }
 

@@ -123,13 +123,11 @@ func (r reader) lacks(s *State) error {
 	switch {
 	case r.needs == memory && s.Kernel:
 		return ErrKernelThread
-	case r.needs >= resources && dead(s):
-		return errZombie
+	case r.needs >= resources && s.Ended:
+		return errEnded
 	}
 	return nil
 }
-
-func dead(s *State) bool { return s.Run == "Z" || s.Run == "X" }
 
 func (s *State) miss(err error, fields ...string) {
 	for _, field := range fields {
@@ -164,8 +162,8 @@ func (p *process) identify(s *State, pid int) error {
 
 // confirm makes sure that the directory is still that of a process. A pid is not
 // given away while its process exists, so all that was read by path is of the
-// same one. What was read of a process that became a zombie meanwhile may have
-// been read of the zombie, and goes.
+// same one. What was read of a process that ended meanwhile may have been read
+// of what was left of it, and goes.
 func (p *process) confirm(s *State) error {
 	text, err := p.read("stat", maxText)
 	if err != nil {
@@ -175,10 +173,10 @@ func (p *process) confirm(s *State) error {
 	if err != nil {
 		return err
 	}
-	if was := dead(s); was || stat.run != "Z" && stat.run != "X" {
+	if s.Ended || !ended(stat.run, stat.flags) {
 		return nil
 	}
-	s.Run = stat.run
+	s.Run, s.Ended = stat.run, true
 	for _, r := range readers {
 		if err := r.lacks(s); err != nil {
 			s.clear(r.fields)

@@ -12,6 +12,7 @@ type State struct {
 	NSPIDs     []int  // its pid in each pid namespace that it is in, the reader's first
 	Name       string // comm: at most 15 bytes, any but NUL
 	Run        string // state letter: R, S, D, T, t, Z, X, I
+	Ended      bool   // in exit(2), or a zombie: it gives back, or gave back, memory and descriptors
 	Kernel     bool   // a kernel thread: no memory, program or arguments of its own
 	StartTime  uint64 // clock ticks since boot; with PID it names a process for ever
 	ExitSignal Signal // sent to the parent at the end; SIGCHLD after fork(2)
@@ -78,8 +79,9 @@ const Unset = 1<<32 - 1
 // Missing tells for a field of [State], by its name, why it couldn't be read:
 //   - an error of the kernel, such as EACCES for the environment of another
 //     user's process, or ENOENT for what the kernel wasn't built with;
-//   - [os.ErrProcessDone] for what a zombie doesn't have any more;
+//   - [os.ErrProcessDone] for what a process that ended doesn't have any more;
 //   - [ErrKernelThread] for what a kernel thread doesn't have;
+//   - [ErrInExec] for the arguments and environment that a process doesn't have yet;
 //   - [ErrLeftOut] for what [ReadParts] wasn't asked for.
 //
 // One namespace that can't be read is missing as "Namespaces[NAME]".
