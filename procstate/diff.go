@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -247,10 +248,20 @@ func fieldName(path cmp.Path) string {
 			}
 			name.WriteString(step.Name())
 		case cmp.MapIndex:
-			fmt.Fprintf(&name, "[%v]", step.Key())
+			name.WriteString("[" + keyText(step.Key()) + "]")
 		}
 	}
 	return name.String()
+}
+
+// keyText writes a key on one line.
+func keyText(key reflect.Value) string {
+	text := fmt.Sprint(key)
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		quoted := strconv.Quote(text)
+		return quoted[1 : len(quoted)-1]
+	}
+	return text
 }
 
 // order is the place of a field in State.

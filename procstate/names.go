@@ -2,6 +2,7 @@ package procstate
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -92,11 +93,12 @@ func limitText(n uint64) string {
 
 func (p Path) String() string { return deletedText(p.Name, p.Deleted) }
 
+// deletedText quotes a name, which may hold a newline.
 func deletedText(name string, deleted bool) string {
 	if deleted {
-		return name + " (deleted)"
+		return strconv.Quote(name) + " (deleted)"
 	}
-	return name
+	return strconv.Quote(name)
 }
 
 func (i IDs) String() string {
@@ -117,7 +119,7 @@ func (l Lock) String() string {
 }
 
 func (d Descriptor) String() string {
-	text := fmt.Sprintf("%q %v offset %d", deletedText(d.Target, d.Deleted), d.Flags, d.Offset)
+	text := fmt.Sprintf("%s %v offset %d", deletedText(d.Target, d.Deleted), d.Flags, d.Offset)
 	if d.CloseOnExec {
 		text += " close-on-exec"
 	}
@@ -126,7 +128,7 @@ func (d Descriptor) String() string {
 
 // String is as a line of /proc/PID/maps, with the VmFlags.
 func (m Map) String() string {
-	return fmt.Sprintf("%x-%x %s %x %q %s", m.Start, m.End, m.Perms, m.Offset,
+	return fmt.Sprintf("%x-%x %s %x %s %s", m.Start, m.End, m.Perms, m.Offset,
 		deletedText(m.Name, m.Deleted), strings.Join(m.VmFlags, " "))
 }
 
