@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -19,62 +21,124 @@ func Close(fd int) syscall.Errno {
 
 // CloseRange wraps close_range(2): it closes the descriptors first to last, both
 // included, or with CLOSE_RANGE_CLOEXEC in flags marks them close-on-exec.
-// ENOSYS says that the kernel is older than Linux 5.9.
+// ENOSYS says that the kernel is older than Linux 5.9, EINVAL that first is above
+// last or that one of the numbers has more than the 32 bits of the kernel's type.
 //
 //go:nosplit
 //go:norace
 func CloseRange(first, last, flags uint) syscall.Errno {
+	if (first|last|flags)>>32 != 0 {
+		return syscall.EINVAL // cut to 32 bits it would be other descriptors
+	}
 	_, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(last), uintptr(flags))
 	return errno
 }
 
-// KeepOnly closes every descriptor but those in fds, in any order, which may
-// repeat and need not be open. A child that serves must do this: it holds all
-// of the parent's descriptors, close-on-exec or not, and a connection ends only
-// when everyone who holds it has closed it.
+// KeepOnly closes every descriptor but those in fds, which may be in any order,
+// may repeat, and need not be open: those that aren't are passed over. A child
+// that serves must do this: it holds all of the parent's descriptors,
+// close-on-exec or not, and a connection ends only when everyone who holds it has
+// closed it.
+//
+// Where close_range(2) is missing, or forbidden by a sandbox, it takes the open
+// descriptors from /proc/self/fd. Errors are those of opening and reading that:
+// ENOENT without /proc, EMFILE when there is no number left for it to be opened
+// at and none to be closed.
 //
 //go:nosplit
 //go:norace
 func KeepOnly(fds ...int) syscall.Errno {
-	const last = int(^uint32(0)) // close_range takes unsigned ints
-	first := 0
-	for first <= last {
+	const last = 1<<32 - 1 // of what close_range takes
+	for first := 0; first <= last; {
 		next := last + 1 // the lowest of fds from first on
 		for _, fd := range fds {
 			if fd >= first && fd < next {
 				next = fd
 			}
 		}
-		if next > first {
-			if errno := closeAll(first, next-1); errno != 0 {
-				return errno
-			}
+		if next > first && CloseRange(uint(first), uint(next-1), 0) != 0 {
+			return keepOnlyByProc(fds)
 		}
 		first = next + 1
 	}
 	return 0
 }
 
-// closeAll closes first to last, one by one where close_range is missing.
+// keepOnlyByProc is KeepOnly without close_range(2).
 //
 //go:nosplit
 //go:norace
-func closeAll(first, last int) syscall.Errno {
-	errno := CloseRange(uint(first), uint(last), 0)
-	if errno != syscall.ENOSYS {
-		return errno
+func keepOnlyByProc(fds []int) syscall.Errno {
+	dir, errno := openProcFD()
+	// At the limit on descriptors there is one to close among the first: below
+	// the limit all are open, and fds can't name them all.
+	for fd := 0; errno == syscall.EMFILE && fd <= len(fds); fd++ {
+		if !among(fds, fd) && Close(fd) == 0 {
+			dir, errno = openProcFD()
+		}
 	}
-	// No descriptor is above the hard limit, unless the limit was lowered later.
-	var limit unix.Rlimit
-	_, _, errno = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0,
-		uintptr(unsafe.Pointer(&limit)), 0, 0)
 	if errno != 0 {
 		return errno
 	}
-	for fd := first; fd <= last && uint64(fd) < limit.Max; fd++ {
-		Close(fd)
+	for {
+		n, _, errno := syscall.RawSyscall(unix.SYS_GETDENTS64, uintptr(dir),
+			uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer))
+		if errno != 0 || n == 0 {
+			Close(dir)
+			return errno
+		}
+		closeListed(int(n), dir, fds)
 	}
-	return 0
+}
+
+// openProcFD opens the directory of this process's descriptors. The number may
+// be one of those that are kept and weren't open: it is closed in the end.
+//
+//go:nosplit
+//go:norace
+func openProcFD() (dir int, errno syscall.Errno) {
+	const path = "/proc/self/fd\x00"
+	r, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, unix.AT_FDCWD&(1<<64-1),
+		uintptr(unsafe.Pointer(unsafe.StringData(path))),
+		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, 0, 0)
+	return result(r, errno)
+}
+
+// closeListed closes the descriptors that the n bytes of directory entries in
+// buffer name, but those in fds and dir itself. The kernel goes through the
+// directory by number, so closing doesn't make it pass over any.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func closeListed(n, dir int, fds []int) {
+	const nameAt = unsafe.Offsetof(unix.Dirent{}.Name)
+	for at := 0; at < n; {
+		entry := unsafe.Add(unsafe.Pointer(&buffer), at)
+		at += int((*unix.Dirent)(entry).Reclen)
+		fd, digit := 0, unsafe.Add(entry, nameAt)
+		for *(*byte)(digit) >= '0' && *(*byte)(digit) <= '9' {
+			fd = fd*10 + int(*(*byte)(digit)-'0')
+			digit = unsafe.Add(digit, 1)
+		}
+		// What ends the name says whether it was a number: "." and ".." aren't.
+		if *(*byte)(digit) == 0 && fd != dir && !among(fds, fd) {
+			Close(fd)
+		}
+	}
+}
+
+// among tells whether fd is one of fds.
+//
+//go:nosplit
+//go:norace
+func among(fds []int, fd int) bool {
+	for _, f := range fds {
+		if f == fd {
+			return true
+		}
+	}
+	return false
 }
 
 // Dup3 wraps dup3(2): newfd becomes a copy of oldfd. flags is 0 or O_CLOEXEC.

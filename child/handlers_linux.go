@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -5,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// buffer is what Echo, Discard and Copy read into. Between fork and its end a
-// child has one thread and runs one of them at a time, so one is enough; until
+// buffer is what Echo, Discard and Copy read into, and KeepOnly its directory.
+// A child has one thread and runs one of them at a time, so one is enough; until
 // the child touches it, it costs nothing.
 var buffer [64 << 10]byte
 
@@ -31,7 +33,7 @@ func Discard(fd int) {
 }
 
 // Copy writes to dst what it reads from src until the end of src, and returns
-// how many bytes were written.
+// how many bytes were written and the errno that ended it, or 0 at the end.
 //
 //go:nosplit
 //go:norace
@@ -41,8 +43,8 @@ func Copy(dst, src int) (written int64, errno syscall.Errno) {
 		if n <= 0 {
 			return written, errno
 		}
-		m, errno := write(dst, unsafe.Pointer(&buffer), n)
-		written += int64(m)
+		n, errno = write(dst, unsafe.Pointer(&buffer), n)
+		written += int64(n)
 		if errno != 0 {
 			return written, errno
 		}

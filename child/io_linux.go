@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -17,8 +19,8 @@ func Read(fd int, b []byte) (n int, errno syscall.Errno) {
 	return read(fd, unsafe.Pointer(unsafe.SliceData(b)), len(b))
 }
 
-// ReadFull reads until b is full. n is below len(b) only at the end of the file
-// or with an errno.
+// ReadFull reads until b is full. n is below len(b) only at the end of the file,
+// with errno 0, or with an errno.
 //
 //go:nosplit
 //go:norace
@@ -37,9 +39,11 @@ func ReadFull(fd int, b []byte) (n int, errno syscall.Errno) {
 	return n, 0
 }
 
-// Write wraps write(2): it writes all of b, in as many calls as that takes. n is
-// below len(b) only with an errno. Writing to a pipe or socket that nobody reads
-// any more kills the child by SIGPIPE: that signal's action is the default here.
+// Write wraps write(2): it writes all of b, in as many calls as that takes, and
+// in one call when b is empty. n is below len(b) only with an errno; EIO says
+// that the kernel took nothing and gave no reason. Writing to a pipe or socket
+// that nobody reads any more kills the child by SIGPIPE, whose action is the
+// default here, unless the parent ignored it by signal.Ignore.
 //
 //go:nosplit
 //go:norace
@@ -55,7 +59,7 @@ func WriteString(fd int, s string) (n int, errno syscall.Errno) {
 	return write(fd, unsafe.Pointer(unsafe.StringData(s)), len(s))
 }
 
-// WriteInt writes v in decimal digits.
+// WriteInt writes v in decimal digits, as [Write] does.
 //
 //go:nosplit
 //go:norace
@@ -85,21 +89,28 @@ func read(fd int, p unsafe.Pointer, n int) (int, syscall.Errno) {
 //go:norace
 //go:nocheckptr
 func write(fd int, p unsafe.Pointer, n int) (written int, errno syscall.Errno) {
-	for written < n {
+	for {
 		r, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd),
 			uintptr(unsafe.Add(p, written)), uintptr(n-written))
-		if errno == 0 {
+		switch {
+		case errno != 0:
+			if errno = again(errno, fd, unix.POLLOUT); errno != 0 {
+				return written, errno
+			}
+		case int(r) == n-written:
+			return n, 0
+		case r == 0:
+			return written, syscall.EIO // a driver that takes nothing: no endless loop
+		default:
 			written += int(r)
-		} else if errno = again(errno, fd, unix.POLLOUT); errno != 0 {
-			return written, errno
 		}
 	}
-	return written, 0
 }
 
-// Poll wraps poll(2) by ppoll(2): it waits until one of fds is ready, and
-// returns how many are, or 0 after the timeout. A negative timeout waits for
-// ever.
+// Poll wraps poll(2), by ppoll(2): it waits until one of fds is ready, and
+// returns how many are, or 0 after the timeout, or -1 with an errno. A negative
+// timeout waits for ever, and 0 asks without waiting. What is ready is in the
+// Revents fields.
 //
 //go:nosplit
 //go:norace
@@ -121,7 +132,7 @@ func Poll(fds []PollFd, timeout time.Duration) (n int, errno syscall.Errno) {
 }
 
 // again decides whether a call that failed with errno is to be made again: 0
-// says yes, at once after EINTR and when fd is ready for events after EAGAIN.
+// says yes, at once after EINTR, and after EAGAIN when fd is ready for events.
 //
 //go:nosplit
 //go:norace
@@ -130,14 +141,30 @@ func again(errno syscall.Errno, fd int, events int16) syscall.Errno {
 	case syscall.EINTR:
 		return 0
 	case syscall.EAGAIN:
-		ready := PollFd{Fd: int32(fd), Events: events}
-		for {
-			_, _, errno = syscall.RawSyscall6(unix.SYS_PPOLL,
-				uintptr(unsafe.Pointer(&ready)), 1, 0, 0, 0, 0)
-			if errno != syscall.EINTR {
-				return errno
-			}
-		}
+		return ready(fd, events)
 	}
 	return errno
+}
+
+// ready waits until fd is ready for events. EAGAIN says that fd is a blocking
+// descriptor, so that the EAGAIN before was a socket's timeout.
+//
+//go:nosplit
+//go:norace
+func ready(fd int, events int16) syscall.Errno {
+	flags, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
+	if errno != 0 {
+		return errno
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		return syscall.EAGAIN
+	}
+	wanted := PollFd{Fd: int32(fd), Events: events}
+	for {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL,
+			uintptr(unsafe.Pointer(&wanted)), 1, 0, 0, 0, 0)
+		if errno != syscall.EINTR {
+			return errno
+		}
+	}
 }

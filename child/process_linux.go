@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -21,8 +23,8 @@ func Exit(code int) {
 }
 
 // Fork wraps fork(2) for a child that forks again: it returns the grandchild's
-// pid, and 0 in the grandchild, to which all rules of the child apply. It is a
-// bare clone(2) without libc's atfork handlers; that is safe here, where the
+// pid, and 0 in the grandchild, to which all rules of the child apply, or -1 with
+// an errno. Whoever forks must reap: see [Wait4]. It is a bare clone(2) without libc's atfork handlers; that is safe here, where the
 // caller is the only thread and no libc code runs. libc's thread id stays right
 // in the grandchild, should C code run there.
 //
@@ -35,12 +37,13 @@ func Fork() (pid int, errno syscall.Errno) {
 	if tid != 0 {
 		flags |= unix.CLONE_CHILD_SETTID | unix.CLONE_CHILD_CLEARTID
 	}
-	r, errno := clone(flags, tid)
-	return int(r), errno
+	return clone(flags, tid)
 }
 
 // Wait4 wraps wait4(2) without rusage: it reaps a child of the child and returns
-// its pid and status. pid and options are those of wait4(2).
+// its pid and status. pid and options are those of wait4(2). wpid is 0 when
+// WNOHANG found none that ended, and -1 with an errno: ECHILD when there is no
+// such child.
 //
 //go:nosplit
 //go:norace
@@ -78,7 +81,8 @@ func Getppid() int {
 	return int(r)
 }
 
-// Setsid wraps setsid(2) and returns the new session's id.
+// Setsid wraps setsid(2) and returns the new session's id. EPERM says that the
+// child leads a process group already.
 //
 //go:nosplit
 //go:norace
@@ -96,7 +100,8 @@ func Setpgid(pid, pgid int) syscall.Errno {
 	return errno
 }
 
-// Kill wraps kill(2).
+// Kill wraps kill(2). A sig of 0 only asks whether pid may be signalled: ESRCH
+// says that there is no such process, EPERM that it is another user's.
 //
 //go:nosplit
 //go:norace
@@ -105,8 +110,7 @@ func Kill(pid int, sig syscall.Signal) syscall.Errno {
 	return errno
 }
 
-// Prctl wraps prctl(2). Pointers among the arguments must be to memory that was
-// made before the fork.
+// Prctl wraps prctl(2). For pointers among the arguments see [Syscall].
 //
 //go:nosplit
 //go:norace
@@ -133,8 +137,8 @@ func Chdir(path *byte) syscall.Errno {
 	return errno
 }
 
-// Sleep wraps nanosleep(2). It sleeps for all of d, also when signals are
-// handled on the way; a negative d is 0.
+// Sleep wraps nanosleep(2). It sleeps for all of d, also when the child is
+// stopped and continued or handles signals on the way; a negative d is 0.
 //
 //go:nosplit
 //go:norace
@@ -164,7 +168,10 @@ func Pause() {
 	syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 }
 
-// Syscall wraps syscall(2), for the calls that have no function of their own.
+// Syscall wraps syscall(2), for the calls that have no function of their own. r
+// is what the kernel returned, and ^uintptr(0) with an errno. It makes the call
+// once, also after EINTR and EAGAIN.
+//
 // Pointers among the arguments must be to memory that was made before the fork
 // and is still referred to: the compiler doesn't know that it is in use.
 //

@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -10,7 +12,7 @@ import (
 // Accept wraps accept4(2) and returns the new connection's descriptor, which is
 // the caller's to close. flags is 0 or made of SOCK_CLOEXEC and SOCK_NONBLOCK.
 // ECONNABORTED says that the client was gone before it was accepted: accept
-// again.
+// again. EMFILE and ENFILE leave the client in the queue.
 //
 //go:nosplit
 //go:norace
@@ -39,7 +41,9 @@ const rightsLen = unsafe.Offsetof(rights{}.fd) + unsafe.Sizeof(rights{}.fd)
 // SendFD sends data, at least one byte, and with it the descriptor fd over the
 // Unix socket sock, by sendmsg(2) and SCM_RIGHTS. fd stays open here. The bytes
 // are sent by one call, so on a stream socket that is not emptied n may be below
-// len(data). A peer that is gone gives EPIPE, not SIGPIPE.
+// len(data); the descriptor goes with the first of them. A peer that is gone
+// gives EPIPE (or ECONNRESET, once, when it left data unread), not SIGPIPE. n is
+// -1 with an errno: EINVAL for no data, EBADF for either descriptor.
 //
 //go:nosplit
 //go:norace
@@ -67,14 +71,20 @@ func SendFD(sock, fd int, data []byte) (n int, errno syscall.Errno) {
 	}
 }
 
-// RecvFD receives up to len(data) bytes, and the descriptor that came with them,
-// by recvmsg(2). fd is close-on-exec and the caller's to close; it is -1 when no
-// descriptor came. Of several descriptors in one message it takes the first, the
-// kernel closes the others. n is 0 when the peer has closed.
+// RecvFD receives up to len(data) bytes, at least one, and the descriptor that
+// came with them, by recvmsg(2). fd is close-on-exec and the caller's to close; it
+// is -1 when no descriptor came. Of several descriptors in one message it takes
+// the first, the kernel closes the others. n is 0 when the peer has closed, and
+// -1 with an errno, but for EMFILE: n bytes were received, and the descriptor
+// that came with them is lost, since this process may open no more of them (or,
+// on a socket with SO_PASSCRED, since the credentials took its room).
 //
 //go:nosplit
 //go:norace
 func RecvFD(sock int, data []byte) (n, fd int, errno syscall.Errno) {
+	if len(data) == 0 {
+		return -1, -1, syscall.EINVAL // 0 bytes would look like the peer's end
+	}
 	for {
 		var control rights
 		vec := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
@@ -83,10 +93,13 @@ func RecvFD(sock int, data []byte) (n, fd int, errno syscall.Errno) {
 		r, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(sock),
 			uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC)
 		if errno == 0 {
-			if msg.Controllen < uint64(rightsLen) || control.header.Type != unix.SCM_RIGHTS {
-				return int(r), -1, 0
+			switch {
+			case msg.Controllen >= uint64(rightsLen) && control.header.Type == unix.SCM_RIGHTS:
+				return int(r), int(control.fd), 0
+			case msg.Flags&unix.MSG_CTRUNC != 0:
+				return int(r), -1, syscall.EMFILE
 			}
-			return int(r), int(control.fd), 0
+			return int(r), -1, 0
 		}
 		if errno = again(errno, sock, unix.POLLIN); errno != 0 {
 			return -1, -1, errno
