@@ -23,6 +23,8 @@
 // and keeps to this package, to arithmetic, and to memory that was made before
 // the fork. The linker checks that a chain of nosplit functions fits in what is
 // left of a goroutine's stack, some 800 bytes: buffers are made before the fork.
+// A function that calls this package's may have at least 64 bytes of variables,
+// or a [Line], in every build, and several hundred where the compiler optimises.
 // Code in the frame that called Fork needs no mark, but for norace.
 //
 // Indexing or cutting a slice there is allowed: a bounds check that holds calls

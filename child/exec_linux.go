@@ -95,9 +95,9 @@ func Exec(image *Image) syscall.Errno {
 	if image == nil {
 		return syscall.EFAULT
 	}
-	_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE,
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE,
 		uintptr(unsafe.Pointer(image.path)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(image.argv))),
-		uintptr(unsafe.Pointer(unsafe.SliceData(image.env))))
+		uintptr(unsafe.Pointer(unsafe.SliceData(image.env))), 0, 0, 0)
 	return errno
 }

@@ -15,7 +15,7 @@ import (
 //go:nosplit
 //go:norace
 func Close(fd int) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0)
 	return errno
 }
 
@@ -30,7 +30,7 @@ func CloseRange(first, last, flags uint) syscall.Errno {
 	if (first|last|flags)>>32 != 0 {
 		return syscall.EINVAL // cut to 32 bits it would be other descriptors
 	}
-	_, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(last), uintptr(flags))
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(last), uintptr(flags), 0, 0, 0)
 	return errno
 }
 
@@ -48,6 +48,23 @@ func CloseRange(first, last, flags uint) syscall.Errno {
 //go:nosplit
 //go:norace
 func KeepOnly(fds ...int) syscall.Errno {
+	if closeBetween(fds) == 0 {
+		return 0
+	}
+	dir, errno := openProcFD(fds)
+	if errno != 0 {
+		return errno
+	}
+	errno = closeListed(dir, fds)
+	Close(dir)
+	return errno
+}
+
+// closeBetween closes the ranges of numbers between those in fds.
+//
+//go:nosplit
+//go:norace
+func closeBetween(fds []int) syscall.Errno {
 	const last = 1<<32 - 1 // of what close_range takes
 	for first := 0; first <= last; {
 		next := last + 1 // the lowest of fds from first on
@@ -56,74 +73,79 @@ func KeepOnly(fds ...int) syscall.Errno {
 				next = fd
 			}
 		}
-		if next > first && CloseRange(uint(first), uint(next-1), 0) != 0 {
-			return keepOnlyByProc(fds)
+		if next > first {
+			if errno := CloseRange(uint(first), uint(next-1), 0); errno != 0 {
+				return errno
+			}
 		}
 		first = next + 1
 	}
 	return 0
 }
 
-// keepOnlyByProc is KeepOnly without close_range(2).
+// openProcFD opens the directory of this process's descriptors. Its number may
+// be one of fds that wasn't open: it is closed in the end.
 //
 //go:nosplit
 //go:norace
-func keepOnlyByProc(fds []int) syscall.Errno {
-	dir, errno := openProcFD()
-	// At the limit on descriptors there is one to close among the first: below
-	// the limit all are open, and fds can't name them all.
-	for fd := 0; errno == syscall.EMFILE && fd <= len(fds); fd++ {
-		if !among(fds, fd) && Close(fd) == 0 {
-			dir, errno = openProcFD()
-		}
-	}
-	if errno != 0 {
-		return errno
-	}
-	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_GETDENTS64, uintptr(dir),
-			uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer))
-		if errno != 0 || n == 0 {
-			Close(dir)
-			return errno
-		}
-		closeListed(int(n), dir, fds)
-	}
-}
-
-// openProcFD opens the directory of this process's descriptors. The number may
-// be one of those that are kept and weren't open: it is closed in the end.
-//
-//go:nosplit
-//go:norace
-func openProcFD() (dir int, errno syscall.Errno) {
+func openProcFD(fds []int) (dir int, errno syscall.Errno) {
 	const path = "/proc/self/fd\x00"
-	r, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, unix.AT_FDCWD&(1<<64-1),
-		uintptr(unsafe.Pointer(unsafe.StringData(path))),
-		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, 0, 0)
-	return result(r, errno)
+	// At the limit on descriptors there is one to close among the first numbers:
+	// all below the limit are open, and fds can't name every one of these.
+	for fd := 0; ; fd++ {
+		r, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, unix.AT_FDCWD&(1<<64-1),
+			uintptr(unsafe.Pointer(unsafe.StringData(path))),
+			unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, 0, 0)
+		if errno != syscall.EMFILE || fd > len(fds) {
+			return result(r, errno)
+		}
+		if !among(fds, fd) {
+			Close(fd)
+		}
+	}
 }
 
-// closeListed closes the descriptors that the n bytes of directory entries in
-// buffer name, but those in fds and dir itself. The kernel goes through the
-// directory by number, so closing doesn't make it pass over any.
+// closeListed closes the descriptors that the directory dir lists, but those in
+// fds and dir itself. The kernel goes through the directory by number, so closing
+// doesn't make it pass over any.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func closeListed(n, dir int, fds []int) {
+func closeListed(dir int, fds []int) syscall.Errno {
 	const nameAt = unsafe.Offsetof(unix.Dirent{}.Name)
-	for at := 0; at < n; {
-		entry := unsafe.Add(unsafe.Pointer(&buffer), at)
-		at += int((*unix.Dirent)(entry).Reclen)
-		fd, digit := 0, unsafe.Add(entry, nameAt)
-		for *(*byte)(digit) >= '0' && *(*byte)(digit) <= '9' {
-			fd = fd*10 + int(*(*byte)(digit)-'0')
-			digit = unsafe.Add(digit, 1)
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_GETDENTS64, uintptr(dir),
+			uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer), 0, 0, 0)
+		if errno != 0 || n == 0 {
+			return errno
 		}
-		// What ends the name says whether it was a number: "." and ".." aren't.
-		if *(*byte)(digit) == 0 && fd != dir && !among(fds, fd) {
-			Close(fd)
+		for at := uintptr(0); at < n; {
+			entry := unsafe.Add(unsafe.Pointer(&buffer), at)
+			at += uintptr((*unix.Dirent)(entry).Reclen)
+			fd := number(unsafe.Add(entry, nameAt))
+			if fd >= 0 && fd != dir && !among(fds, fd) {
+				Close(fd)
+			}
+		}
+	}
+}
+
+// number reads the decimal number at p, which ends in a NUL byte. What is none,
+// such as ".", gives -1.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func number(p unsafe.Pointer) int {
+	for n := 0; ; p = unsafe.Add(p, 1) {
+		switch c := *(*byte)(p); {
+		case c >= '0' && c <= '9':
+			n = n*10 + int(c-'0')
+		case c == 0:
+			return n
+		default:
+			return -1
 		}
 	}
 }
@@ -148,7 +170,7 @@ func among(fds []int, fd int) bool {
 //go:norace
 func Dup3(oldfd, newfd, flags int) syscall.Errno {
 	for {
-		_, _, errno := syscall.RawSyscall(unix.SYS_DUP3, uintptr(oldfd), uintptr(newfd), uintptr(flags))
+		_, _, errno := syscall.RawSyscall6(unix.SYS_DUP3, uintptr(oldfd), uintptr(newfd), uintptr(flags), 0, 0, 0)
 		if errno != syscall.EINTR && errno != syscall.EBUSY {
 			return errno
 		}
@@ -161,7 +183,7 @@ func Dup3(oldfd, newfd, flags int) syscall.Errno {
 //go:nosplit
 //go:norace
 func SetNonblock(fd int, nonblocking bool) syscall.Errno {
-	flags, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
+	flags, _, errno := syscall.RawSyscall6(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}
@@ -169,6 +191,6 @@ func SetNonblock(fd int, nonblocking bool) syscall.Errno {
 	if nonblocking {
 		flags |= unix.O_NONBLOCK
 	}
-	_, _, errno = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, flags)
+	_, _, errno = syscall.RawSyscall6(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, flags, 0, 0, 0)
 	return errno
 }

@@ -5,6 +5,8 @@ package child
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // buffer is what Echo, Discard and Copy read into, and KeepOnly its directory.
@@ -26,7 +28,8 @@ func Echo(fd int) { Copy(fd, fd) }
 //go:norace
 func Discard(fd int) {
 	for {
-		if n, _ := read(fd, unsafe.Pointer(&buffer), len(buffer)); n <= 0 {
+		n, _ := call(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&buffer)), unsafe.Sizeof(buffer), 0, unix.POLLIN)
+		if n <= 0 {
 			return
 		}
 	}
@@ -38,12 +41,13 @@ func Discard(fd int) {
 //go:nosplit
 //go:norace
 func Copy(dst, src int) (written int64, errno syscall.Errno) {
+	p := uintptr(unsafe.Pointer(&buffer))
 	for {
-		n, errno := read(src, unsafe.Pointer(&buffer), len(buffer))
+		n, errno := call(unix.SYS_READ, src, p, unsafe.Sizeof(buffer), 0, unix.POLLIN)
 		if n <= 0 {
 			return written, errno
 		}
-		n, errno = write(dst, unsafe.Pointer(&buffer), n)
+		n, errno = write(dst, p, n)
 		written += int64(n)
 		if errno != 0 {
 			return written, errno

@@ -16,7 +16,7 @@ import (
 //go:nosplit
 //go:norace
 func Read(fd int, b []byte) (n int, errno syscall.Errno) {
-	return read(fd, unsafe.Pointer(unsafe.SliceData(b)), len(b))
+	return call(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, unix.POLLIN)
 }
 
 // ReadFull reads until b is full. n is below len(b) only at the end of the file,
@@ -24,10 +24,10 @@ func Read(fd int, b []byte) (n int, errno syscall.Errno) {
 //
 //go:nosplit
 //go:norace
-//go:nocheckptr
 func ReadFull(fd int, b []byte) (n int, errno syscall.Errno) {
+	p := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	for n < len(b) {
-		r, errno := read(fd, unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), n), len(b)-n)
+		r, errno := call(unix.SYS_READ, fd, p+uintptr(n), uintptr(len(b)-n), 0, unix.POLLIN)
 		if errno != 0 {
 			return n, errno
 		}
@@ -48,7 +48,7 @@ func ReadFull(fd int, b []byte) (n int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func Write(fd int, b []byte) (n int, errno syscall.Errno) {
-	return write(fd, unsafe.Pointer(unsafe.SliceData(b)), len(b))
+	return write(fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), len(b))
 }
 
 // WriteString is [Write] for a string.
@@ -56,7 +56,7 @@ func Write(fd int, b []byte) (n int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func WriteString(fd int, s string) (n int, errno syscall.Errno) {
-	return write(fd, unsafe.Pointer(unsafe.StringData(s)), len(s))
+	return write(fd, uintptr(unsafe.Pointer(unsafe.StringData(s))), len(s))
 }
 
 // WriteInt writes v in decimal digits, as [Write] does.
@@ -64,45 +64,28 @@ func WriteString(fd int, s string) (n int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func WriteInt(fd int, v int) (n int, errno syscall.Errno) {
-	var line Line
-	return line.Int(v).Write(fd)
+	var text digits // and not a Line, for the sake of the stack
+	at := decimal(&text, v)
+	return write(fd, uintptr(unsafe.Pointer(&text))+uintptr(at), len(text)-at)
 }
 
-// read and write take a pointer and a length, since cutting a slice brings in a
-// bounds check, and with it a call of the runtime.
-
+// write takes an address and a length, since cutting a slice brings in a bounds
+// check, and with it a call of the runtime. An address as a number is safe where
+// nothing moves: the callers are nosplit, so the stack doesn't.
+//
 //go:nosplit
 //go:norace
-func read(fd int, p unsafe.Pointer, n int) (int, syscall.Errno) {
+func write(fd int, p uintptr, n int) (written int, errno syscall.Errno) {
 	for {
-		r, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(p), uintptr(n))
-		if errno == 0 {
-			return int(r), 0
+		m, errno := call(unix.SYS_WRITE, fd, p+uintptr(written), uintptr(n-written), 0, unix.POLLOUT)
+		if errno != 0 {
+			return written, errno
 		}
-		if errno = again(errno, fd, unix.POLLIN); errno != 0 {
-			return -1, errno
-		}
-	}
-}
-
-//go:nosplit
-//go:norace
-//go:nocheckptr
-func write(fd int, p unsafe.Pointer, n int) (written int, errno syscall.Errno) {
-	for {
-		r, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd),
-			uintptr(unsafe.Add(p, written)), uintptr(n-written))
-		switch {
-		case errno != 0:
-			if errno = again(errno, fd, unix.POLLOUT); errno != 0 {
-				return written, errno
-			}
-		case int(r) == n-written:
+		if written += m; written == n {
 			return n, 0
-		case r == 0:
+		}
+		if m == 0 {
 			return written, syscall.EIO // a driver that takes nothing: no endless loop
-		default:
-			written += int(r)
 		}
 	}
 }
@@ -131,40 +114,36 @@ func Poll(fds []PollFd, timeout time.Duration) (n int, errno syscall.Errno) {
 	}
 }
 
-// again decides whether a call that failed with errno is to be made again: 0
-// says yes, at once after EINTR, and after EAGAIN when fd is ready for events.
+// call makes a system call whose first argument is fd, and makes it again after
+// EINTR, and after EAGAIN when fd is ready for events. An EAGAIN of a blocking
+// descriptor was a socket's timeout, and is returned. A failed call gives -1.
+//
+// It is one function, and makes every call by RawSyscall6, to keep the chain of
+// frames short: unoptimised, each takes 100 to 200 of the 800 bytes there are.
 //
 //go:nosplit
 //go:norace
-func again(errno syscall.Errno, fd int, events int16) syscall.Errno {
-	switch errno {
-	case syscall.EINTR:
-		return 0
-	case syscall.EAGAIN:
-		return ready(fd, events)
-	}
-	return errno
-}
-
-// ready waits until fd is ready for events. EAGAIN says that fd is a blocking
-// descriptor, so that the EAGAIN before was a socket's timeout.
-//
-//go:nosplit
-//go:norace
-func ready(fd int, events int16) syscall.Errno {
-	flags, _, errno := syscall.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0)
-	if errno != 0 {
-		return errno
-	}
-	if flags&unix.O_NONBLOCK == 0 {
-		return syscall.EAGAIN
-	}
-	wanted := PollFd{Fd: int32(fd), Events: events}
+func call(trap uintptr, fd int, a2, a3, a4 uintptr, events int16) (int, syscall.Errno) {
+	var wanted PollFd
 	for {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL,
-			uintptr(unsafe.Pointer(&wanted)), 1, 0, 0, 0, 0)
-		if errno != syscall.EINTR {
-			return errno
+		r, _, errno := syscall.RawSyscall6(trap, uintptr(fd), a2, a3, a4, 0, 0)
+		if errno == 0 {
+			return int(r), 0
+		}
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != syscall.EAGAIN {
+			return -1, errno
+		}
+		r, _, errno = syscall.RawSyscall6(unix.SYS_FCNTL, uintptr(fd), unix.F_GETFL, 0, 0, 0, 0)
+		if errno != 0 || r&unix.O_NONBLOCK == 0 {
+			return -1, syscall.EAGAIN
+		}
+		wanted.Fd, wanted.Events = int32(fd), events
+		_, _, errno = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&wanted)), 1, 0, 0, 0, 0)
+		if errno != 0 && errno != syscall.EINTR {
+			return -1, errno
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 //go:norace
 func Exit(code int) {
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0, 0, 0, 0)
 	}
 }
 
@@ -32,7 +32,7 @@ func Exit(code int) {
 //go:norace
 func Fork() (pid int, errno syscall.Errno) {
 	var tid uintptr // where libc keeps the thread's id; 0 where the kernel can't say
-	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0)
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0, 0, 0, 0)
 	flags := uintptr(unix.SIGCHLD)
 	if tid != 0 {
 		flags |= unix.CLONE_CHILD_SETTID | unix.CLONE_CHILD_CLEARTID
@@ -65,7 +65,7 @@ func Wait4(pid, options int) (wpid int, status syscall.WaitStatus, errno syscall
 //go:nosplit
 //go:norace
 func Getpid() int {
-	r, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	return int(r)
 }
 
@@ -77,7 +77,7 @@ func Getpid() int {
 //go:nosplit
 //go:norace
 func Getppid() int {
-	r, _, _ := syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0)
 	return int(r)
 }
 
@@ -87,7 +87,7 @@ func Getppid() int {
 //go:nosplit
 //go:norace
 func Setsid() (sid int, errno syscall.Errno) {
-	r, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	return result(r, errno)
 }
 
@@ -96,7 +96,7 @@ func Setsid() (sid int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func Setpgid(pid, pgid int) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0, 0, 0, 0)
 	return errno
 }
 
@@ -106,7 +106,7 @@ func Setpgid(pid, pgid int) syscall.Errno {
 //go:nosplit
 //go:norace
 func Kill(pid int, sig syscall.Signal) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0, 0, 0)
 	return errno
 }
 
@@ -124,7 +124,7 @@ func Prctl(option int, arg2, arg3, arg4, arg5 uintptr) (r int, errno syscall.Err
 //go:nosplit
 //go:norace
 func Umask(mask int) (old int) {
-	r, _, _ := syscall.RawSyscall(unix.SYS_UMASK, uintptr(mask), 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_UMASK, uintptr(mask), 0, 0, 0, 0, 0)
 	return int(r)
 }
 
@@ -133,7 +133,7 @@ func Umask(mask int) (old int) {
 //go:nosplit
 //go:norace
 func Chdir(path *byte) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0, 0, 0, 0)
 	return errno
 }
 
@@ -149,8 +149,8 @@ func Sleep(d time.Duration) {
 	// The kernel writes what is left of the time over what was asked for.
 	left := unix.Timespec{Sec: int64(d / time.Second), Nsec: int64(d % time.Second)}
 	for {
-		_, _, errno := syscall.RawSyscall(unix.SYS_NANOSLEEP,
-			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		_, _, errno := syscall.RawSyscall6(unix.SYS_NANOSLEEP,
+			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0, 0, 0, 0)
 		if errno != syscall.EINTR {
 			return
 		}

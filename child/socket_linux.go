@@ -17,15 +17,7 @@ import (
 //go:nosplit
 //go:norace
 func Accept(listener, flags int) (fd int, errno syscall.Errno) {
-	for {
-		r, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, uintptr(flags), 0, 0)
-		if errno == 0 {
-			return int(r), 0
-		}
-		if errno = again(errno, listener, unix.POLLIN); errno != 0 {
-			return -1, errno
-		}
-	}
+	return call(unix.SYS_ACCEPT4, listener, 0, 0, uintptr(flags), unix.POLLIN)
 }
 
 // rights is a control message that carries one descriptor.
@@ -51,24 +43,17 @@ func SendFD(sock, fd int, data []byte) (n int, errno syscall.Errno) {
 	if len(data) == 0 {
 		return -1, syscall.EINVAL // a stream socket would send nothing at all
 	}
-	// On this function's stack and written here: a pointer that is stored through
-	// a pointer would call the collector's write barrier.
-	control := rights{fd: int32(fd)}
+	// On this function's stack and written here, field by field: a pointer that
+	// is stored through a pointer would call the collector's write barrier.
+	var control rights
+	var vec unix.Iovec
+	var msg unix.Msghdr
 	control.header.Level, control.header.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
-	control.header.Len = uint64(rightsLen)
-	vec := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
-	msg := unix.Msghdr{Iov: &vec, Iovlen: 1,
-		Control: (*byte)(unsafe.Pointer(&control)), Controllen: uint64(rightsLen)}
-	for {
-		r, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(sock),
-			uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
-		if errno == 0 {
-			return int(r), 0
-		}
-		if errno = again(errno, sock, unix.POLLOUT); errno != 0 {
-			return -1, errno
-		}
-	}
+	control.header.Len, control.fd = uint64(rightsLen), int32(fd)
+	vec.Base, vec.Len = unsafe.SliceData(data), uint64(len(data))
+	msg.Iov, msg.Iovlen = &vec, 1
+	msg.Control, msg.Controllen = (*byte)(unsafe.Pointer(&control)), uint64(rightsLen)
+	return call(unix.SYS_SENDMSG, sock, uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL, 0, unix.POLLOUT)
 }
 
 // RecvFD receives up to len(data) bytes, at least one, and the descriptor that
@@ -85,24 +70,20 @@ func RecvFD(sock int, data []byte) (n, fd int, errno syscall.Errno) {
 	if len(data) == 0 {
 		return -1, -1, syscall.EINVAL // 0 bytes would look like the peer's end
 	}
-	for {
-		var control rights
-		vec := unix.Iovec{Base: unsafe.SliceData(data), Len: uint64(len(data))}
-		msg := unix.Msghdr{Iov: &vec, Iovlen: 1,
-			Control: (*byte)(unsafe.Pointer(&control)), Controllen: uint64(rightsLen)}
-		r, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(sock),
-			uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC)
-		if errno == 0 {
-			switch {
-			case msg.Controllen >= uint64(rightsLen) && control.header.Type == unix.SCM_RIGHTS:
-				return int(r), int(control.fd), 0
-			case msg.Flags&unix.MSG_CTRUNC != 0:
-				return int(r), -1, syscall.EMFILE
-			}
-			return int(r), -1, 0
-		}
-		if errno = again(errno, sock, unix.POLLIN); errno != 0 {
-			return -1, -1, errno
-		}
+	var control rights
+	var vec unix.Iovec
+	var msg unix.Msghdr
+	vec.Base, vec.Len = unsafe.SliceData(data), uint64(len(data))
+	msg.Iov, msg.Iovlen = &vec, 1
+	msg.Control, msg.Controllen = (*byte)(unsafe.Pointer(&control)), uint64(rightsLen)
+	n, errno = call(unix.SYS_RECVMSG, sock, uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC, 0, unix.POLLIN)
+	switch {
+	case errno != 0:
+		return n, -1, errno
+	case msg.Controllen >= uint64(rightsLen) && control.header.Type == unix.SCM_RIGHTS:
+		return n, int(control.fd), 0
+	case msg.Flags&unix.MSG_CTRUNC != 0:
+		return n, -1, syscall.EMFILE
 	}
+	return n, -1, 0
 }

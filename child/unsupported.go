@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // Where there is no fork there is no child: these are here so that programs
@@ -132,4 +131,4 @@ func Discard(fd int) {}
 func Copy(dst, src int) (written int64, errno syscall.Errno) { return 0, none }
 
 // write is for Line, which is the same everywhere.
-func write(fd int, p unsafe.Pointer, n int) (written int, errno syscall.Errno) { return 0, none }
+func write(fd int, p uintptr, n int) (written int, errno syscall.Errno) { return 0, none }
