@@ -10,12 +10,12 @@
 //	$ go run ./examples/cow
 //	MB                       child               parent
 //	                         private   shared    private   shared
-//	after the fork                 0       66          0       66
-//	child wrote 32 MB             32       34         32       34
+//	after the fork                 0       65          1       66
+//	child wrote 32 MB             32       33         33       34
 //
-//	16 MB in use: fork 0.5 ms
-//	64 MB in use: fork 1.2 ms
-//	256 MB in use: fork 3.7 ms
+//	 16 MB in use: fork 1.7 ms
+//	 64 MB in use: fork 2.5 ms
+//	256 MB in use: fork 7.8 ms
 package main
 
 import (

@@ -12,7 +12,7 @@
 // since a child holds that end too. When the child closes it, the end arrives.
 //
 //	$ go run ./examples/descriptors
-//	two writers, one stream: aaaabbaaaabbbbaaabbbbbaaa
+//	two writers, one stream: aaaaaaaaaaaaaaaabaaaaaaaa
 //	the reader is gone: both killed by SIGPIPE
 //	parent closed the connection: the client sees no end
 //	child closed it too: the client sees the end

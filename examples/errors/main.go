@@ -11,8 +11,8 @@
 //
 //	$ go run ./examples/errors
 //	connection 1: served
-//	connection 2: serve fd 7: fork: resource temporarily unavailable: dropped
-//	connection 3: serve fd 7: fork: cannot allocate memory: delayed
+//	connection 2: serve fd 9: fork: resource temporarily unavailable: dropped
+//	connection 3: serve fd 9: fork: cannot allocate memory: delayed
 //	connection 3: served
 //	connection 4: served
 //	left: 0 children, 0 descriptors

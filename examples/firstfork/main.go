@@ -6,11 +6,11 @@
 // and both processes get there.
 //
 //	$ go run ./examples/firstfork
-//	before the fork: pid 4711
-//	parent: fork returned 4712, I am pid 4711
-//	child: fork returned 0, I am pid 4712
-//	both get here: pid 4711
-//	both get here: pid 4712
+//	before the fork: pid 29949
+//	parent: fork returned 29954, I am pid 29949
+//	child: fork returned 0, I am pid 29954
+//	both get here: pid 29954
+//	both get here: pid 29949
 package main
 
 import (

@@ -9,7 +9,7 @@
 // description, so processes that share one don't keep each other out.
 //
 //	$ go run ./examples/locking
-//	no lock: 1508 of 4000 records mixed
+//	no lock: 274 of 4000 records mixed
 //	flock:   0 of 4000 records mixed
 //	flock:   a child has the lock, the parent can't get it: resource temporarily unavailable
 //	flock:   the child was killed, the parent gets it

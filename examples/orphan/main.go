@@ -8,10 +8,10 @@
 // given the grandchild away, and the grandchild says who its parent is now.
 //
 //	$ go run ./examples/orphan
-//	orphan pid 4713: my parent was pid 4712, now it is pid 1
-//	pid 4711 is a subreaper now
-//	orphan pid 4715: my parent was pid 4714, now it is pid 4711
-//	reaped pid 4715, exit status 7
+//	orphan pid 30179: my parent was pid 30177, now it is pid 1
+//	pid 30171 is a subreaper now
+//	orphan pid 30181: my parent was pid 30180, now it is pid 30171
+//	reaped pid 30181, exit status 7
 package main
 
 import (

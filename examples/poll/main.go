@@ -9,13 +9,13 @@
 //	$ go run ./examples/poll
 //	3 clients came and went:
 //	    PID TTY      STAT   TIME COMMAND
-//	   4712 pts/0    Z+     0:00 [poll] <defunct>
-//	   4713 pts/0    Z+     0:00 [poll] <defunct>
-//	   4714 pts/0    Z+     0:00 [poll] <defunct>
+//	  30164 ?        Z      0:00 [poll] <defunct>
+//	  30165 ?        Z      0:00 [poll] <defunct>
+//	  30167 ?        Z      0:00 [poll] <defunct>
 //	another client comes:
-//	reaped pid 4712
-//	reaped pid 4713
-//	reaped pid 4714
+//	reaped pid 30164
+//	reaped pid 30165
+//	reaped pid 30167
 package main
 
 import (

@@ -9,15 +9,15 @@
 //
 //	$ go run ./examples/ps
 //	    PID TTY      STAT   TIME COMMAND
-//	   4711 pts/0    Sl+    0:00 ps
-//	   4712 pts/0    S+     0:00 ps
-//	                   parent     child
-//	pid                  4711      4712
-//	open files              8         4
-//	connections             2         1
-//	memory, MB              5        34
-//	environment            25        25
-//	directory            /src     /proc
+//	  30420 ?        Rl     0:00 ps
+//	  30426 ?        R      0:00 ps
+//	                   parent        child
+//	pid                 30420        30426
+//	open files              9            4
+//	connections             2            1
+//	memory, MB              5           34
+//	environment            42           42
+//	directory               /        /proc
 package main
 
 import (

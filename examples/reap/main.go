@@ -14,11 +14,18 @@
 //	$ go run ./examples/reap
 //	10 children wait to die
 //	parent: I sleep for 500ms
-//	reaped pid 4712, exit status 0
-//	reaped pid 4714, exit status 2
-//	…
+//	reaped pid 30085, exit status 0
+//	reaped pid 30087, exit status 1
+//	reaped pid 30089, exit status 2
+//	reaped pid 30093, exit status 6
+//	reaped pid 30096, exit status 8
+//	reaped pid 30097, exit status 9
+//	reaped pid 30095, exit status 7
+//	reaped pid 30091, exit status 4
+//	reaped pid 30090, exit status 3
+//	reaped pid 30092, exit status 5
 //	parent: I slept for my full time
-//	10 children reaped after 3 signals
+//	10 children reaped, signals taken: 5
 package main
 
 import (
@@ -84,7 +91,7 @@ func handle(sigchld <-chan os.Signal) string {
 				if reaped != children {
 					log.Fatalf("reaped %d children of %d", reaped, children)
 				}
-				return fmt.Sprintf("%d children reaped after %d signals", reaped, signals)
+				return fmt.Sprintf("%d children reaped, signals taken: %d", reaped, signals)
 			}
 			check(err)
 			if pid == 0 { // those that are left live

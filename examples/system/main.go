@@ -9,7 +9,7 @@
 //	hello from echo
 //	echo: exit status 0
 //	sh -c "exit 3": exit status 3
-//	started cat in pid 4714 and went on: it runs
+//	started cat in pid 30043 and went on: it runs
 //	its input ends, and so does cat: exit status 0
 package main
 

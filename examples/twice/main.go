@@ -6,10 +6,10 @@
 // this one. A client sees the end of its connection since both did so.
 //
 //	$ go run ./examples/twice
-//	doTheFork returned "client" in pid 4711
-//	doTheFork returned "server" in pid 4712
-//	client got: served by pid 4713, a child of pid 4712
-//	client got: served by pid 4714, a child of pid 4712
+//	doTheFork returned "client" in pid 30013
+//	doTheFork returned "server" in pid 30019
+//	client got: served by pid 30020, a child of pid 30019
+//	client got: served by pid 30022, a child of pid 30019
 package main
 
 import (

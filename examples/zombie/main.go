@@ -9,10 +9,10 @@
 //	$ go run ./examples/zombie
 //	the child has ended, nobody has waited:
 //	    PID TTY      STAT   TIME COMMAND
-//	   4712 pts/0    Z+     0:00 [zombie] <defunct>
+//	  30078 ?        Z      0:00 [zombie] <defunct>
 //	after SIGKILL:
-//	   4712 pts/0    Z+     0:00 [zombie] <defunct>
-//	after wait: exit status 7, and no process 4712
+//	  30078 ?        Z      0:00 [zombie] <defunct>
+//	after wait: exit status 7, and no pid 30078
 package main
 
 import (
@@ -56,7 +56,7 @@ func main() {
 	if line, err := ps.Line(pid); !errors.Is(err, syscall.ESRCH) {
 		log.Fatalf("still there after wait: %q, %v", line, err)
 	}
-	fmt.Printf("after wait: exit status %d, and no process %d\n", status.ExitStatus(), pid)
+	fmt.Printf("after wait: exit status %d, and no pid %d\n", status.ExitStatus(), pid)
 }
 
 // zombie is the line of ps for a process that must be a zombie.
