@@ -1,6 +1,5 @@
 //go:build linux && cgo
 
-// Package cloop is a loop of fork, _exit and waitpid in one C function.
 package cloop
 
 // #cgo CFLAGS: -Wall -Wextra -Werror -O2
