@@ -31,14 +31,14 @@ test: compiler lint builds ## everything: lint, builds, all tests, the core's in
 
 # Each line of the matrix is one way to build or run a Go program.
 test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, Go 1.25
-	$(TEST) -race $(CORE)
-	GOMAXPROCS=1 $(TEST) -count=1 $(CORE)
-	$(TEST) -buildmode=pie $(CORE)
-	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' $(CORE)
-	$(TEST) -gcflags=all='-N -l' $(CORE)
+	$(TEST) -race -short $(CORE)
+	GOMAXPROCS=1 $(TEST) -count=1 -short $(CORE)
+	$(TEST) -buildmode=pie -short $(CORE)
+	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE)
+	$(TEST) -gcflags=all='-N -l' -short $(CORE)
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
-		echo "GOTOOLCHAIN=$(GO125) $(TEST) $(CORE)"; \
-		GOTOOLCHAIN=$(GO125) $(TEST) $(CORE); \
+		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE)"; \
+		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE); \
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi

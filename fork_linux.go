@@ -31,9 +31,8 @@ import (
 //
 // Precondition: none as to the thread. The goroutine keeps its thread and its P
 // for the time of the fork, which grows with the resident memory; a garbage
-// collection that wants to stop the world waits that long. It must not hold
-// ForkLock. C libraries' atfork handlers don't run, and handlers that C code has
-// installed for signals stay.
+// collection that wants to stop the world waits that long. C libraries' atfork
+// handlers run, and must not call Go.
 //
 //go:noinline
 //go:norace

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -59,9 +58,7 @@ func TestWaitGoesOnAfterSignal(t *testing.T) {
 	tid := <-tids
 	for range 20 {
 		// The thread is in the kernel's wait, not on its way there.
-		if err := untilIn(tid, unix.SYS_WAIT4); err != nil {
-			t.Fatal(err)
-		}
+		untilInWait(t, tid)
 		if err := unix.Tgkill(os.Getpid(), tid, syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
@@ -78,15 +75,13 @@ func TestWaitGoesOnAfterSignal(t *testing.T) {
 	}
 }
 
-// untilIn returns once the thread tid of this process blocks in the syscall.
-func untilIn(tid int, number uintptr) error {
+// untilInWait returns once the thread tid of this process blocks in wait4.
+func untilInWait(t *testing.T, tid int) {
+	t.Helper()
 	for {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(string(text), fmt.Sprint(number, " ")) { // else "running", or another
-			return nil
+		var number int
+		if _, err := fmt.Sscan(proc(t, os.Getpid(), "task/"+fmt.Sprint(tid)+"/syscall"), &number); err == nil && number == unix.SYS_WAIT4 {
+			return
 		}
 		runtime.Gosched()
 	}

@@ -1,5 +1,3 @@
-//go:build amd64 || arm64
-
 package child
 
 import (
@@ -18,13 +16,13 @@ import (
 //go:norace
 func Exit(code int) {
 	for {
-		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0, 0, 0, 0)
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
 	}
 }
 
 // Fork wraps fork(2) for a child that forks again: it returns the grandchild's
-// pid, and 0 in the grandchild, to which all rules of the child apply, or -1 with
-// an errno. Whoever forks must reap: see [Wait4]. It is a bare clone(2) without libc's atfork handlers; that is safe here, where the
+// pid, and 0 in the grandchild, to which all rules of the child apply. It is a
+// bare clone(2) without libc's atfork handlers; that is safe here, where the
 // caller is the only thread and no libc code runs. libc's thread id stays right
 // in the grandchild, should C code run there.
 //
@@ -32,18 +30,17 @@ func Exit(code int) {
 //go:norace
 func Fork() (pid int, errno syscall.Errno) {
 	var tid uintptr // where libc keeps the thread's id; 0 where the kernel can't say
-	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0, 0, 0, 0)
+	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0)
 	flags := uintptr(unix.SIGCHLD)
 	if tid != 0 {
 		flags |= unix.CLONE_CHILD_SETTID | unix.CLONE_CHILD_CLEARTID
 	}
-	return clone(flags, tid)
+	r, errno := clone(flags, tid)
+	return int(r), errno
 }
 
 // Wait4 wraps wait4(2) without rusage: it reaps a child of the child and returns
-// its pid and status. pid and options are those of wait4(2). wpid is 0 when
-// WNOHANG found none that ended, and -1 with an errno: ECHILD when there is no
-// such child.
+// its pid and status. pid and options are those of wait4(2).
 //
 //go:nosplit
 //go:norace
@@ -65,7 +62,7 @@ func Wait4(pid, options int) (wpid int, status syscall.WaitStatus, errno syscall
 //go:nosplit
 //go:norace
 func Getpid() int {
-	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	return int(r)
 }
 
@@ -77,17 +74,16 @@ func Getpid() int {
 //go:nosplit
 //go:norace
 func Getppid() int {
-	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
 	return int(r)
 }
 
-// Setsid wraps setsid(2) and returns the new session's id. EPERM says that the
-// child leads a process group already.
+// Setsid wraps setsid(2) and returns the new session's id.
 //
 //go:nosplit
 //go:norace
 func Setsid() (sid int, errno syscall.Errno) {
-	r, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
+	r, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
 	return result(r, errno)
 }
 
@@ -96,21 +92,21 @@ func Setsid() (sid int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func Setpgid(pid, pgid int) syscall.Errno {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0, 0, 0, 0)
+	_, _, errno := syscall.RawSyscall(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0)
 	return errno
 }
 
-// Kill wraps kill(2). A sig of 0 only asks whether pid may be signalled: ESRCH
-// says that there is no such process, EPERM that it is another user's.
+// Kill wraps kill(2).
 //
 //go:nosplit
 //go:norace
 func Kill(pid int, sig syscall.Signal) syscall.Errno {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0, 0, 0)
+	_, _, errno := syscall.RawSyscall(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0)
 	return errno
 }
 
-// Prctl wraps prctl(2). For pointers among the arguments see [Syscall].
+// Prctl wraps prctl(2). Pointers among the arguments must be to memory that was
+// made before the fork.
 //
 //go:nosplit
 //go:norace
@@ -124,7 +120,7 @@ func Prctl(option int, arg2, arg3, arg4, arg5 uintptr) (r int, errno syscall.Err
 //go:nosplit
 //go:norace
 func Umask(mask int) (old int) {
-	r, _, _ := syscall.RawSyscall6(unix.SYS_UMASK, uintptr(mask), 0, 0, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall(unix.SYS_UMASK, uintptr(mask), 0, 0)
 	return int(r)
 }
 
@@ -133,12 +129,12 @@ func Umask(mask int) (old int) {
 //go:nosplit
 //go:norace
 func Chdir(path *byte) syscall.Errno {
-	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0, 0, 0, 0)
+	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0)
 	return errno
 }
 
-// Sleep wraps nanosleep(2). It sleeps for all of d, also when the child is
-// stopped and continued or handles signals on the way; a negative d is 0.
+// Sleep wraps nanosleep(2). It sleeps for all of d, also when signals are
+// handled on the way; a negative d is 0.
 //
 //go:nosplit
 //go:norace
@@ -149,8 +145,8 @@ func Sleep(d time.Duration) {
 	// The kernel writes what is left of the time over what was asked for.
 	left := unix.Timespec{Sec: int64(d / time.Second), Nsec: int64(d % time.Second)}
 	for {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_NANOSLEEP,
-			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0, 0, 0, 0)
+		_, _, errno := syscall.RawSyscall(unix.SYS_NANOSLEEP,
+			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
 		if errno != syscall.EINTR {
 			return
 		}
@@ -168,10 +164,7 @@ func Pause() {
 	syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 }
 
-// Syscall wraps syscall(2), for the calls that have no function of their own. r
-// is what the kernel returned, and ^uintptr(0) with an errno. It makes the call
-// once, also after EINTR and EAGAIN.
-//
+// Syscall wraps syscall(2), for the calls that have no function of their own.
 // Pointers among the arguments must be to memory that was made before the fork
 // and is still referred to: the compiler doesn't know that it is in use.
 //

@@ -48,7 +48,9 @@ func (p tourPrinter) line(line tour.Line) {
 	case tour.Out:
 		p.print(p.style.Hang("> "+line.Text, indent)...)
 	case tour.Ps:
-		p.print(p.style.Faint(p.style.Cut(line.Text, indent)))
+		for _, line := range p.style.Hang(line.Text, indent) {
+			p.print(p.style.Faint(line))
+		}
 	}
 }
 

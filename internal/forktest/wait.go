@@ -2,13 +2,12 @@ package forktest
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"rawfork"
+	"rawfork/internal/watchdog"
 )
 
 // Watchdog is how long a child may take. It is far above what any child needs on
@@ -21,7 +20,7 @@ func Wait(t testing.TB, pid int) syscall.WaitStatus {
 	t.Helper()
 	barked := make(chan string, 1)
 	timer := time.AfterFunc(Watchdog, func() {
-		barked <- State(pid)
+		barked <- watchdog.State(pid)
 		kill(pid)
 	})
 	status, err := rawfork.Wait(pid)
@@ -61,16 +60,4 @@ func Describe(status syscall.WaitStatus) string {
 		return fmt.Sprintf("stopped by %v", status.StopSignal())
 	}
 	return fmt.Sprintf("wait status %#v", status)
-}
-
-// State is what /proc says of where a process hangs.
-func State(pid int) string {
-	var b strings.Builder
-	for _, name := range []string{"status", "wchan", "syscall", "stack"} {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
-		if err == nil {
-			fmt.Fprintf(&b, "-- %s\n%s\n", name, text)
-		}
-	}
-	return b.String()
 }

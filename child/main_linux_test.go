@@ -1,9 +1,0 @@
-package child_test
-
-import (
-	"testing"
-
-	"rawfork/internal/forktest"
-)
-
-func TestMain(m *testing.M) { forktest.Main(m, nil) }
