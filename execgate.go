@@ -18,6 +18,10 @@ import (
 // running generation have executed, and then forks together with all that came
 // meanwhile, at the same time. syscall.ForkLock is held for the whole of a
 // generation, which keeps starts of package syscall and os/exec out, too.
+//
+// That execve has let the parent go on doesn't say that it has closed anything
+// yet, so the executor of fork and vfork closes first (close_before_exec in
+// internal/plan). posix_spawn and package syscall don't.
 
 // generation is a set of starts that run at the same time.
 type generation struct {

@@ -21,11 +21,15 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 //   - An error names the step that failed.
 //   - *PidFD is written on success only.
 //   - A program that was written and closed before the call is executed without
-//     ETXTBSY, although other goroutines start programs all the time
-//     (https://go.dev/issue/22315): see execgate.go.
+//     ETXTBSY, although other goroutines start programs by ByFork and ByVfork all
+//     the time (https://go.dev/issue/22315), as long as /proc is mounted: see
+//     execgate.go. A child of BySpawn or of package syscall may still get in the
+//     way, and so may one of [Fork].
 //   - The program's descriptors and a low RLIMIT_NOFILE don't get in each other's
 //     way, and neither do they with closed standard descriptors.
 //   - The caller stays dumpable when the program's credentials are others.
+//   - With id maps and no user namespace there is an error instead of a parent that
+//     waits for ever, and with an empty id map instead of a child that dies unseen.
 //   - An ambient capability above 63 is EINVAL instead of a crash of the child.
 //
 // Ownership: descriptors of Files stay the caller's. The pidfd is the caller's

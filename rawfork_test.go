@@ -31,14 +31,17 @@ import (
 
 func TestMain(m *testing.M) {
 	forktest.Main(m, map[string]func(){
-		"forkAtCgroupLimit":  forkAtCgroupLimit,
-		"forkAtProcessLimit": forkAtProcessLimit,
-		"forkOnMainThread":   forkOnMainThread,
-		"forkWithoutMemory":  forkWithoutMemory,
-		"guardUnder":         guardUnder,
-		"guardUnderTracing":  guardUnderTracing,
-		"forkInDeadPidns":    forkInDeadPidns,
-		"printEveryByte":     printEveryByte,
+		"forkAtCgroupLimit":       forkAtCgroupLimit,
+		"forkAtProcessLimit":      forkAtProcessLimit,
+		"forkOnMainThread":        forkOnMainThread,
+		"forkWithoutMemory":       forkWithoutMemory,
+		"guardUnder":              guardUnder,
+		"guardUnderTracing":       guardUnderTracing,
+		"forkInDeadPidns":         forkInDeadPidns,
+		"printEveryByte":          printEveryByte,
+		"startAtProcessLimit":     startAtProcessLimit,
+		"startWithNofile":         startWithNofile,
+		"startWithoutDescriptors": startWithoutDescriptors,
 	})
 }
 

@@ -11,8 +11,8 @@ func becomeSubreaper() error {
 	return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
 
-// haveChild tells whether this process has a child, dead or alive.
-func haveChild() bool {
+// HaveChild tells whether this process has a child, dead or alive.
+func HaveChild() bool {
 	// ECHILD says that there is none.
 	return unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 }

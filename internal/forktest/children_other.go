@@ -6,6 +6,6 @@ package forktest
 
 func becomeSubreaper() error { return nil }
 
-func haveChild() bool { return false }
+func HaveChild() bool { return false }
 
 func kill(int) {}

@@ -69,7 +69,7 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 // leftovers lists what the tests should have cleaned up.
 func leftovers(before map[string]string) []string {
 	var left []string
-	if haveChild() {
+	if HaveChild() {
 		left = append(left, processes()...)
 	}
 	for fd, target := range descriptors() {

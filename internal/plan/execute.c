@@ -257,7 +257,7 @@ static int free_up(int32_t *fd, int first)
  * then each descriptor is put where it belongs. That all are open is seen ahead:
  * a moved one could take the number of one that isn't.
  */
-static int set_files(struct rawfork_image *im, int *report)
+static int set_files(struct rawfork_image *im, int *report, int *list)
 {
 	int n = im->plan->nfiles, first = n < 3 ? 3 : n, i;
 
@@ -266,6 +266,8 @@ static int set_files(struct rawfork_image *im, int *report)
 			TRY(FILES, syscall(SYS_fcntl, im->files[i], F_GETFD));
 	if (*report >= 0 && *report < first)
 		TRY(FILES, free_up(report, first));
+	if (*list >= 0 && *list < first && free_up(list, first) < 0)
+		*list = -1;
 	for (i = 0; i < n; i++)
 		if (im->files[i] >= 0 && im->files[i] < i)
 			TRY(FILES, free_up(&im->files[i], first));
@@ -280,6 +282,49 @@ static int set_files(struct rawfork_image *im, int *report)
 	for (; i < 3; i++)
 		syscall(SYS_close, i);
 	return RAWFORK_NO_STEP;
+}
+
+/* open_descriptors opens the list of this process's descriptors, while /proc is
+ * still to be seen; -1 where it isn't. */
+static int open_descriptors(void)
+{
+	return syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+struct directory_entry {
+	uint64_t inode;
+	int64_t offset;
+	uint16_t length;
+	uint8_t type;
+	char name[];
+};
+
+/*
+ * close_before_exec closes all that execve would close, but for report. execve
+ * lets the parent go on before it closes descriptors, and gives up the files even
+ * later, when the program begins to run: until then a file that was open for
+ * writing in the parent can't be executed by anybody (ETXTBSY).
+ */
+static void close_before_exec(int list, int report)
+{
+	char buffer[2048] __attribute__((aligned(8)));
+	long n, at;
+
+	while (list >= 0 && (n = syscall(SYS_getdents64, list, buffer, sizeof(buffer))) > 0) {
+		for (at = 0; at < n;) {
+			struct directory_entry *e = (struct directory_entry *)(buffer + at);
+			const char *c = e->name;
+			int fd = 0;
+
+			at += e->length;
+			if (*c < '0' || *c > '9')
+				continue;
+			for (; *c; c++)
+				fd = 10 * fd + *c - '0';
+			if (fd != list && fd != report && (syscall(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC))
+				syscall(SYS_close, fd);
+		}
+	}
 }
 
 static int set_terminal(const struct rawfork_image *im)
@@ -306,7 +351,7 @@ static void restore_nofile(const struct rawfork_image *im)
 
 static int execute(struct rawfork_image *im, uint64_t mask, int reset, int *report)
 {
-	int step;
+	int step, list = open_descriptors();
 
 	if (im->plan->ncaps > 0) /* setuid would drop what raise_ambient needs */
 		TRY(KEEPCAPS, syscall(SYS_prctl, PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L));
@@ -317,8 +362,9 @@ static int execute(struct rawfork_image *im, uint64_t mask, int reset, int *repo
 		return step;
 	if (im->dir[0])
 		TRY(CHDIR, syscall(SYS_chdir, im->dir));
-	if ((step = set_pdeathsig(im)) || (step = set_files(im, report)) || (step = set_terminal(im)))
+	if ((step = set_pdeathsig(im)) || (step = set_files(im, report, &list)) || (step = set_terminal(im)))
 		return step;
+	close_before_exec(list, *report);
 	restore_nofile(im);
 	if (has(im, RAWFORK_PTRACE)) /* last, so that nothing but the program is traced */
 		TRY(PTRACE, syscall(SYS_ptrace, PTRACE_TRACEME, 0L, 0L, 0L));
