@@ -49,6 +49,7 @@ func execute(root *cobra.Command) int {
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 
+	root.SetArgs(goStyle(root, os.Args[1:]))
 	cmd, err := root.ExecuteC()
 	var status exitStatus
 	var usage usageError

@@ -13,6 +13,7 @@ func main() {
 	root.AddCommand(
 		tourCommand(),
 		execCommand(),
+		caveatsCommand(),
 		versionCommand(),
 	)
 	os.Exit(execute(root))

@@ -80,7 +80,7 @@ func runTour(ctx context.Context, steps []tour.Step, asJSON bool) error {
 		return fmt.Errorf("tour: fork: %w", errors.ErrUnsupported)
 	}
 	ctx, interrupt := context.WithCancelCause(ctx)
-	defer endBySignal(interrupt)()
+	defer endBySignal("tour", interrupt)()
 	out := tourPrinter{w: os.Stdout, style: styleOf(os.Stdout), quiet: asJSON, interrupt: interrupt}
 	var results []tour.Result
 	for _, step := range steps {
@@ -110,17 +110,17 @@ func runTour(ctx context.Context, steps []tour.Step, asJSON bool) error {
 	return nil
 }
 
-// endBySignal has Ctrl-C and its like interrupt the tour, which then ends its
-// children first. A second one ends the tour at once.
-func endBySignal(interrupt context.CancelCauseFunc) (stop func()) {
+// endBySignal has Ctrl-C and its like interrupt a command, which then ends its
+// children first. A second one ends it at once.
+func endBySignal(command string, interrupt context.CancelCauseFunc) (stop func()) {
 	came := make(chan os.Signal, 1)
 	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(sig) { // nohup has it ignored
 			signal.Notify(came, sig)
 		}
 	}
-	// When who reads the tour goes away, a write is to fail: by default SIGPIPE
-	// would end the tour and leave its children.
+	// When who reads the output goes away, a write is to fail: by default SIGPIPE
+	// would end the command and leave its children.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
@@ -128,7 +128,7 @@ func endBySignal(interrupt context.CancelCauseFunc) (stop func()) {
 		case sig := <-came:
 			signal.Stop(came)
 			number, _ := sig.(syscall.Signal)
-			interrupt(exitStatus{128 + int(number), fmt.Errorf("tour: %v", sig)})
+			interrupt(exitStatus{128 + int(number), fmt.Errorf("%s: %v", command, sig)})
 		case <-done:
 		}
 	}()

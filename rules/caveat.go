@@ -1,0 +1,89 @@
+package rules
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Caveat is something that goes wrong in a child of fork without care.
+type Caveat struct {
+	ID      string `json:"id"`
+	Claim   string `json:"claim"`             // what goes wrong, in a sentence
+	Why     string `json:"why"`               // how it comes about
+	Source  string `json:"source"`            // where that stands
+	Instead string `json:"instead,omitempty"` // what to do, if anything is to be done
+
+	// Rare says that it goes wrong so seldom that a short run may not show it.
+	Rare bool `json:"rare,omitempty"`
+
+	// bad goes wrong, good is the library's way. Each makes one child, and tells
+	// what became of it: "" when it went well, else how it went wrong.
+	bad, good func(ctx context.Context) (string, error)
+	// busy is the load of the parent under which it is shown.
+	busy string
+}
+
+// A Showing is what a demonstration of a caveat counted.
+type Showing struct {
+	Caveat
+	Load  string         `json:"load"`
+	Tries int            `json:"tries"`
+	Bad   map[string]int `json:"bad"`  // how it went without care; "well" for the tries that went well
+	Good  map[string]int `json:"good"` // the same the library's way; nil when there is no other way
+}
+
+// How a try went that didn't go wrong: well, or the child was stopped by the guard
+// or by another check of the runtime, loudly and at once.
+const (
+	well    = "well"
+	stopped = "died with a traceback"
+)
+
+// Shown tells whether it went wrong without care at least once.
+func (s Showing) Shown() bool { return s.Bad[well]+s.Bad[stopped] < s.Tries }
+
+// Failed tells whether the library's way went wrong.
+func (s Showing) Failed() bool { return s.Good != nil && s.Good[well] != s.Tries }
+
+// Caveats returns all caveats, in the order of the document.
+func Caveats() []Caveat { return caveats() }
+
+// Show demonstrates a caveat: tries children without care, and as many the library's
+// way. An error says that it couldn't be shown.
+func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
+	showing := Showing{Caveat: c, Load: c.busy, Tries: tries, Bad: map[string]int{}}
+	busy, err := loadNamed(c.busy)
+	if err != nil {
+		return showing, err
+	}
+	err = underLoad(busy, func() (err error) {
+		if showing.Bad, err = repeat(ctx, tries, c.bad); err != nil || c.good == nil {
+			return err
+		}
+		showing.Good, err = repeat(ctx, tries, c.good)
+		return err
+	})
+	if err != nil {
+		return showing, fmt.Errorf("caveat %s: %w", c.ID, err)
+	}
+	return showing, nil
+}
+
+// repeat counts how tries go.
+func repeat(ctx context.Context, tries int, try func(context.Context) (string, error)) (map[string]int, error) {
+	counts := map[string]int{}
+	for range tries {
+		how, err := try(ctx)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return counts, err
+		}
+		if how == "" {
+			how = well
+		}
+		counts[how]++
+	}
+	return counts, nil
+}

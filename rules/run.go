@@ -1,0 +1,66 @@
+package rules
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+)
+
+// RunOptions say what to run of the caveats and the matrix.
+type RunOptions struct {
+	Match string // a regular expression for the ids of caveats and the name "matrix"; "" for all
+	Tries int    // of each caveat; the matrix makes 40 times as many forks
+}
+
+// forksPerTry makes the matrix 2,000 forks long when caveats are tried 50 times.
+const forksPerTry = 40
+
+// Run shows the caveats and runs the matrix, and tells what it finds as it goes. When
+// ctx ends, so does the run, and the report is what was found until then.
+func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCell func(Cell)) (Report, error) {
+	report := Report{Machine: machine()}
+	match, err := regexp.Compile(options.Match)
+	if err != nil {
+		return report, err
+	}
+	found := false
+	for _, c := range Caveats() {
+		if !match.MatchString(c.ID) {
+			continue
+		}
+		found = true
+		showing, err := Show(ctx, c, options.Tries)
+		if err != nil {
+			return report, err
+		}
+		report.Showings = append(report.Showings, showing)
+		onShowing(showing)
+	}
+	if match.MatchString("matrix") {
+		found = true
+		plan := Plan{Forks: forksPerTry * options.Tries, Control: 3}
+		err := Matrix(ctx, plan, func(c Cell) {
+			report.Cells = append(report.Cells, c)
+			onCell(c)
+		})
+		if err != nil {
+			return report, err
+		}
+	}
+	if !found {
+		return report, fmt.Errorf("nothing matches %q: there are the caveats' ids and matrix", options.Match)
+	}
+	return report, nil
+}
+
+// machine says what figures depend on.
+func machine() string {
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	load, _ := os.ReadFile("/proc/loadavg")
+	return fmt.Sprintf("%s/%s, %d CPUs, Linux %s, %s, load average %s", runtime.GOOS, runtime.GOARCH,
+		runtime.NumCPU(), bytes.TrimSpace(kernel), runtime.Version(), strings.Split(string(load)+" ", " ")[0])
+}

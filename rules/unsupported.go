@@ -1,0 +1,24 @@
+//go:build !(linux && cgo && (amd64 || arm64))
+
+package rules
+
+import (
+	"context"
+	"errors"
+)
+
+type action struct {
+	name string
+	run  func(ctx context.Context) (outcome, error)
+}
+
+type control struct{ name string }
+
+var controlActions []control
+
+// libraryActions has one action, so that the matrix says why there is none.
+var libraryActions = []action{{"exit", func(context.Context) (outcome, error) { return outcome{}, errors.ErrUnsupported }}}
+
+func runControl(context.Context, int) ([][]outcome, error) { return nil, nil }
+
+func caveats() []Caveat { return nil }
