@@ -18,8 +18,8 @@ func execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [-n N] [--json] -- CMD [ARG...]",
 		Short: "Run a program by fork and exec, and time it",
-		Long: `exec runs a program in a child made by fork(2) and execve(2), found in PATH as a
-shell finds it, waits for it and says how it ended, how long it took, how much
+		Long: `exec runs a program in a child made by fork(2) and execve(2), found in PATH as
+a shell finds it, waits for it and says how it ended, how long it took, how much
 processor time, and how much memory at its peak.
 
 The report goes to standard error; standard output is the program's. The exit
@@ -27,9 +27,9 @@ status is the program's: 128 and the signal's number when a signal ended it, 127
 when there is no such program, 126 when it can't be run. Of several runs it is
 that of the first that failed. Ctrl-C ends the program, and rawfork reports.
 
-"< 1.7 MB" says that the program's own peak is below what its process held at the
-time of the exec, which the kernel counts in. The program starts with the soft
-limit on open files (ulimit -n) that every Go process raises at its start.`,
+"< 1.7 MB" says that the program's own peak is below what its process held at
+the time of the exec, which the kernel counts in. The program starts with the
+soft limit on open files (ulimit -n) that every Go process raises at its start.`,
 		Example: `  rawfork exec -- sort big.txt > sorted.txt
   rawfork exec -n 20 -- true
   rawfork exec --json -- make 2> report.json`,
@@ -42,7 +42,7 @@ limit on open files (ulimit -n) that every Go process raises at its start.`,
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
-	cmd.Flags().IntVarP(&runs, "runs", "n", 1, "run the program `N` times, and give min, median and max")
+	cmd.Flags().IntVarP(&runs, "runs", "n", 1, "run it `N` times, and give min, median and max")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "report in JSON")
 	return cmd
 }
@@ -71,6 +71,9 @@ func timeProgram(argv []string, runs int, asJSON bool) error {
 			return notRun(err)
 		}
 		series.Runs = append(series.Runs, run)
+		if run.Interrupted() {
+			break // this process may not have got its own signal yet
+		}
 	}
 	if err := report(series, asJSON); err != nil {
 		return err

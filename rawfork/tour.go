@@ -21,7 +21,7 @@ func tourCommand() *cobra.Command {
 		Short: "Run the chapter on forking, live, step by step",
 		Long: `tour shows every system of the chapter on forking with real processes, and with
 what ps says of them. Each step ends in what was seen. The exit status is 1 if
-something is not what the chapter says. A STEP is a name or a row of the chapter.`,
+that is not what the chapter says. A STEP is a name or a row of the chapter.`,
 		Example: `  rawfork tour
   rawfork tour --list
   rawfork tour zombie

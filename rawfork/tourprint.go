@@ -48,9 +48,7 @@ func (p tourPrinter) line(line tour.Line) {
 	case tour.Out:
 		p.print(p.style.Hang("> "+line.Text, indent)...)
 	case tour.Ps:
-		for _, line := range p.style.Hang(line.Text, indent) {
-			p.print(p.style.Faint(line))
-		}
+		p.print(p.style.Faint(p.style.Cut(line.Text, indent)))
 	}
 }
 

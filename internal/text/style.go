@@ -44,6 +44,16 @@ func (s Style) Hang(line, indent string) []string {
 	return s.wrap(strings.Fields(line), indent+lead, indent+lead+"  ")
 }
 
+// Cut sets a line of a table behind the indent and cuts it off at the width, as
+// ps(1) does: its columns stay where they are.
+func (s Style) Cut(line, indent string) string {
+	room := s.Width - columns(indent)
+	if s.Width == 0 || columns(line) <= room {
+		return indent + line
+	}
+	return indent + strings.TrimRight(string([]rune(line)[:max(room, minimum)]), " ")
+}
+
 func (s Style) wrap(words []string, first, rest string) []string {
 	var lines []string
 	line, room := first, s.Width

@@ -50,3 +50,19 @@ func TestColour(t *testing.T) {
 		t.Errorf("without colours: %q", got)
 	}
 }
+
+func TestCut(t *testing.T) {
+	for _, test := range []struct {
+		width      int
+		line, want string
+	}{
+		{0, "  PID TTY      COMMAND", "|   PID TTY      COMMAND"},
+		{40, "  PID TTY      COMMAND", "|   PID TTY      COMMAND"},
+		{20, "  PID TTY      COMMAND", "|   PID TTY      COM"},
+		{4, "  PID TTY      COMMAND", "|   PID TTY      C"}, // no less than the minimum
+	} {
+		if got := (Style{Width: test.width}).Cut(test.line, "| "); got != test.want {
+			t.Errorf("width %d: %q, want %q", test.width, got, test.want)
+		}
+	}
+}

@@ -29,6 +29,11 @@ func (r Run) Exit() int {
 	return r.Status.ExitStatus()
 }
 
+// Interrupted tells whether Ctrl-C or Ctrl-\ ended the run.
+func (r Run) Interrupted() bool {
+	return r.Status.Signaled() && (r.Status.Signal() == syscall.SIGINT || r.Status.Signal() == syscall.SIGQUIT)
+}
+
 // end is how the run ended, in words.
 func (r Run) end() string {
 	if !r.Status.Signaled() {
