@@ -9,8 +9,10 @@
 #define RAWFORK_CFORK_H
 
 /*
- * rawfork_fork calls libc fork(), so that atfork handlers run and libc's own
- * locks and cached thread id are right in the child.
+ * rawfork_fork calls _Fork(3): libc's fork without atfork handlers and without
+ * libc's locks, so it waits for nobody, and libc's cached thread id is right in
+ * the child. There only async-signal-safe functions may be called. An older libc
+ * that lacks _Fork gives fork(3), which waits for its locks.
  *
  * Returns twice: the child's pid in the parent, 0 in the child; or once, with
  * -errno, when no child was made. arg is not used: asmcgocall passes one.

@@ -1,6 +1,6 @@
 // Package rawfork is real fork(2) for Go.
 //
-// A small C shim calls libc fork() with the Go runtime held still. The call
+// A small C shim calls libc's fork with the Go runtime held still. The call
 // returns twice to Go code, and the child takes a constrained path: it execs at
 // once, or serves a passed descriptor, by the functions of package child.
 //

@@ -31,8 +31,9 @@ import (
 //
 // Precondition: none as to the thread. The goroutine keeps its thread and its P
 // for the time of the fork, which grows with the resident memory; a garbage
-// collection that wants to stop the world waits that long. C libraries' atfork
-// handlers run, and must not call Go.
+// collection that wants to stop the world waits that long. It must not hold
+// ForkLock. C libraries' atfork handlers don't run, and handlers that C code has
+// installed for signals stay.
 //
 //go:noinline
 //go:norace

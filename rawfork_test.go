@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -33,11 +34,12 @@ func TestMain(m *testing.M) {
 	forktest.Main(m, map[string]func(){
 		"forkAtCgroupLimit":       forkAtCgroupLimit,
 		"forkAtProcessLimit":      forkAtProcessLimit,
+		"forkInDeadPidns":         forkInDeadPidns,
 		"forkOnMainThread":        forkOnMainThread,
+		"forkWhileLibcIsLocked":   forkWhileLibcIsLocked,
 		"forkWithoutMemory":       forkWithoutMemory,
 		"guardUnder":              guardUnder,
 		"guardUnderTracing":       guardUnderTracing,
-		"forkInDeadPidns":         forkInDeadPidns,
 		"printEveryByte":          printEveryByte,
 		"startAtProcessLimit":     startAtProcessLimit,
 		"startWithNofile":         startWithNofile,
@@ -495,6 +497,40 @@ func forkOnMainThread() {
 	}
 	status, err := rawfork.Wait(pid)
 	fmt.Println(status.ExitStatus(), err)
+}
+
+// Fork waits for no lock of libc's: a C thread holds that of the streams until a
+// goroutine has read, which can't run while Fork has the only P.
+func TestForkDoesNotWaitForLibc(t *testing.T) {
+	if !ccall.HasUnderscoreFork() {
+		t.Skip("this libc has no _Fork")
+	}
+	cmd := forktest.Command(t, "forkWhileLibcIsLocked")
+	timer := time.AfterFunc(forktest.Watchdog, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %v", out, err)
+	}
+}
+
+func forkWhileLibcIsLocked() {
+	runtime.GOMAXPROCS(1)
+	r, w, err := os.Pipe()
+	must(err)
+	fd := int(w.Fd())
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	must(err)
+	w.Write(make([]byte, size)) // no room for another byte
+	tids, flushed := make(chan int, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		tids <- unix.Gettid()
+		flushed <- ccall.Flush(fd)
+	}()
+	must(untilIn(<-tids, unix.SYS_WRITE))
+	wantExit(7)
+	r.Read(make([]byte, size))
+	must(<-flushed)
 }
 
 // Several goroutines fork at once, each gets its own child.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -58,7 +59,9 @@ func TestWaitGoesOnAfterSignal(t *testing.T) {
 	tid := <-tids
 	for range 20 {
 		// The thread is in the kernel's wait, not on its way there.
-		untilInWait(t, tid)
+		if err := untilIn(tid, unix.SYS_WAIT4); err != nil {
+			t.Fatal(err)
+		}
 		if err := unix.Tgkill(os.Getpid(), tid, syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
@@ -75,13 +78,15 @@ func TestWaitGoesOnAfterSignal(t *testing.T) {
 	}
 }
 
-// untilInWait returns once the thread tid of this process blocks in wait4.
-func untilInWait(t *testing.T, tid int) {
-	t.Helper()
+// untilIn returns once the thread tid of this process blocks in the syscall.
+func untilIn(tid int, number uintptr) error {
 	for {
-		var number int
-		if _, err := fmt.Sscan(proc(t, os.Getpid(), "task/"+fmt.Sprint(tid)+"/syscall"), &number); err == nil && number == unix.SYS_WAIT4 {
-			return
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(string(text), fmt.Sprint(number, " ")) { // else "running", or another
+			return nil
 		}
 		runtime.Gosched()
 	}

@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -21,10 +23,15 @@ type Image struct {
 // environment in the form "name=value", [os.Environ] for the parent's.
 //
 // What can be known before the fork is said here: a path that doesn't exist
-// (ENOENT), is a directory (EISDIR) or may not be executed by this process
-// (EACCES), an empty argv, a NUL byte in a string (EINVAL). The path is not
-// searched for in PATH. The file may still change until Exec, which then fails
-// by itself.
+// (ENOENT), is too long (ENAMETOOLONG), is a directory (EISDIR), is no regular
+// file or may not be executed by this process (EACCES), an empty argv, a NUL byte
+// in a string (EINVAL). What only Exec can find is a file of a format that the
+// kernel doesn't know (ENOEXEC), one that is open for writing (ETXTBSY), a
+// missing interpreter (ENOENT), too much of arguments and environment (E2BIG),
+// and whatever changed after the look.
+//
+// The path is not searched for in PATH. A relative one is looked at from the
+// working directory of now, and exec'd from the child's.
 func PrepareImage(path string, argv, env []string) (*Image, error) {
 	if len(argv) == 0 {
 		return nil, fmt.Errorf("image %s: empty argv: %w", path, syscall.EINVAL)
@@ -52,8 +59,12 @@ func executable(path string) error {
 	if err := unix.Stat(path, &st); err != nil {
 		return err
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return syscall.EISDIR
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFDIR:
+		return syscall.EISDIR // where execve says EACCES, less exactly
+	default:
+		return syscall.EACCES
 	}
 	// AT_EACCESS: execve asks the effective ids, access(2) the real ones.
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
@@ -84,9 +95,9 @@ func Exec(image *Image) syscall.Errno {
 	if image == nil {
 		return syscall.EFAULT
 	}
-	_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE,
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EXECVE,
 		uintptr(unsafe.Pointer(image.path)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(image.argv))),
-		uintptr(unsafe.Pointer(unsafe.SliceData(image.env))))
+		uintptr(unsafe.Pointer(unsafe.SliceData(image.env))), 0, 0, 0)
 	return errno
 }

@@ -34,18 +34,11 @@ func (l *Line) Text(s string) *Line {
 //
 //go:nosplit
 //go:norace
+//go:nocheckptr
 func (l *Line) Int(v int) *Line {
-	u := uint(v)
-	if v < 0 {
-		l.add('-')
-		u = -u
-	}
-	unit := uint(1) // of the first digit
-	for u/unit >= 10 {
-		unit *= 10
-	}
-	for ; unit > 0; unit /= 10 {
-		l.add(byte('0' + u/unit%10))
+	var text digits
+	for at := decimal(&text, v); at < len(text); at++ {
+		l.add(*(*byte)(unsafe.Add(unsafe.Pointer(&text), at)))
 	}
 	return l
 }
@@ -59,7 +52,7 @@ func (l *Line) Int(v int) *Line {
 func (l *Line) Write(fd int) (n int, errno syscall.Errno) {
 	length := l.n
 	l.n = 0
-	return write(fd, unsafe.Pointer(&l.text), length)
+	return write(fd, uintptr(unsafe.Pointer(&l.text)), length)
 }
 
 // add adds one byte. It indexes by hand: a bounds check brings in a call of the
@@ -73,4 +66,32 @@ func (l *Line) add(c byte) {
 		*(*byte)(unsafe.Add(unsafe.Pointer(&l.text), l.n)) = c
 		l.n++
 	}
+}
+
+// digits has room for every int in decimal digits: -1<<63 has 20 characters.
+type digits [20]byte
+
+// decimal writes v at the end of text, and returns where it begins. It divides by
+// a constant only: by a variable the division brings in a call of the runtime.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func decimal(text *digits, v int) (at int) {
+	u := uint(v)
+	if v < 0 {
+		u = -u
+	}
+	for at = len(text); ; u /= 10 {
+		at--
+		*(*byte)(unsafe.Add(unsafe.Pointer(text), at)) = byte('0' + u%10)
+		if u < 10 {
+			break
+		}
+	}
+	if v < 0 {
+		at--
+		*(*byte)(unsafe.Add(unsafe.Pointer(text), at)) = '-'
+	}
+	return at
 }

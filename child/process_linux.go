@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package child
 
 import (
@@ -16,13 +18,13 @@ import (
 //go:norace
 func Exit(code int) {
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
+		syscall.RawSyscall6(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0, 0, 0, 0)
 	}
 }
 
 // Fork wraps fork(2) for a child that forks again: it returns the grandchild's
-// pid, and 0 in the grandchild, to which all rules of the child apply. It is a
-// bare clone(2) without libc's atfork handlers; that is safe here, where the
+// pid, and 0 in the grandchild, to which all rules of the child apply, or -1 with
+// an errno. Whoever forks must reap: see [Wait4]. It is a bare clone(2) without libc's atfork handlers; that is safe here, where the
 // caller is the only thread and no libc code runs. libc's thread id stays right
 // in the grandchild, should C code run there.
 //
@@ -30,17 +32,18 @@ func Exit(code int) {
 //go:norace
 func Fork() (pid int, errno syscall.Errno) {
 	var tid uintptr // where libc keeps the thread's id; 0 where the kernel can't say
-	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0)
+	syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&tid)), 0, 0, 0, 0)
 	flags := uintptr(unix.SIGCHLD)
 	if tid != 0 {
 		flags |= unix.CLONE_CHILD_SETTID | unix.CLONE_CHILD_CLEARTID
 	}
-	r, errno := clone(flags, tid)
-	return int(r), errno
+	return clone(flags, tid)
 }
 
 // Wait4 wraps wait4(2) without rusage: it reaps a child of the child and returns
-// its pid and status. pid and options are those of wait4(2).
+// its pid and status. pid and options are those of wait4(2). wpid is 0 when
+// WNOHANG found none that ended, and -1 with an errno: ECHILD when there is no
+// such child.
 //
 //go:nosplit
 //go:norace
@@ -62,7 +65,7 @@ func Wait4(pid, options int) (wpid int, status syscall.WaitStatus, errno syscall
 //go:nosplit
 //go:norace
 func Getpid() int {
-	r, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	return int(r)
 }
 
@@ -74,16 +77,17 @@ func Getpid() int {
 //go:nosplit
 //go:norace
 func Getppid() int {
-	r, _, _ := syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_GETPPID, 0, 0, 0, 0, 0, 0)
 	return int(r)
 }
 
-// Setsid wraps setsid(2) and returns the new session's id.
+// Setsid wraps setsid(2) and returns the new session's id. EPERM says that the
+// child leads a process group already.
 //
 //go:nosplit
 //go:norace
 func Setsid() (sid int, errno syscall.Errno) {
-	r, _, errno := syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SETSID, 0, 0, 0, 0, 0, 0)
 	return result(r, errno)
 }
 
@@ -92,21 +96,21 @@ func Setsid() (sid int, errno syscall.Errno) {
 //go:nosplit
 //go:norace
 func Setpgid(pid, pgid int) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SETPGID, uintptr(pid), uintptr(pgid), 0, 0, 0, 0)
 	return errno
 }
 
-// Kill wraps kill(2).
+// Kill wraps kill(2). A sig of 0 only asks whether pid may be signalled: ESRCH
+// says that there is no such process, EPERM that it is another user's.
 //
 //go:nosplit
 //go:norace
 func Kill(pid int, sig syscall.Signal) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_KILL, uintptr(pid), uintptr(sig), 0, 0, 0, 0)
 	return errno
 }
 
-// Prctl wraps prctl(2). Pointers among the arguments must be to memory that was
-// made before the fork.
+// Prctl wraps prctl(2). For pointers among the arguments see [Syscall].
 //
 //go:nosplit
 //go:norace
@@ -120,7 +124,7 @@ func Prctl(option int, arg2, arg3, arg4, arg5 uintptr) (r int, errno syscall.Err
 //go:nosplit
 //go:norace
 func Umask(mask int) (old int) {
-	r, _, _ := syscall.RawSyscall(unix.SYS_UMASK, uintptr(mask), 0, 0)
+	r, _, _ := syscall.RawSyscall6(unix.SYS_UMASK, uintptr(mask), 0, 0, 0, 0, 0)
 	return int(r)
 }
 
@@ -129,12 +133,12 @@ func Umask(mask int) (old int) {
 //go:nosplit
 //go:norace
 func Chdir(path *byte) syscall.Errno {
-	_, _, errno := syscall.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_CHDIR, uintptr(unsafe.Pointer(path)), 0, 0, 0, 0, 0)
 	return errno
 }
 
-// Sleep wraps nanosleep(2). It sleeps for all of d, also when signals are
-// handled on the way; a negative d is 0.
+// Sleep wraps nanosleep(2). It sleeps for all of d, also when the child is
+// stopped and continued or handles signals on the way; a negative d is 0.
 //
 //go:nosplit
 //go:norace
@@ -145,8 +149,8 @@ func Sleep(d time.Duration) {
 	// The kernel writes what is left of the time over what was asked for.
 	left := unix.Timespec{Sec: int64(d / time.Second), Nsec: int64(d % time.Second)}
 	for {
-		_, _, errno := syscall.RawSyscall(unix.SYS_NANOSLEEP,
-			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		_, _, errno := syscall.RawSyscall6(unix.SYS_NANOSLEEP,
+			uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0, 0, 0, 0)
 		if errno != syscall.EINTR {
 			return
 		}
@@ -164,7 +168,10 @@ func Pause() {
 	syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 }
 
-// Syscall wraps syscall(2), for the calls that have no function of their own.
+// Syscall wraps syscall(2), for the calls that have no function of their own. r
+// is what the kernel returned, and ^uintptr(0) with an errno. It makes the call
+// once, also after EINTR and EAGAIN.
+//
 // Pointers among the arguments must be to memory that was made before the fork
 // and is still referred to: the compiler doesn't know that it is in use.
 //

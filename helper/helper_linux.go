@@ -38,6 +38,8 @@ type Helper struct {
 	mu      sync.Mutex
 	closed  bool
 	waiting map[int]bool // pids of children that wait for a task
+	told    [1024]int    // the last pids that the helper told us of, a ring
+	tolds   int          // how many it told us of
 	lost    sync.WaitGroup
 }
 
@@ -166,6 +168,8 @@ func (h *Helper) hear(kind uint16, pid int) {
 		h.waiting[pid] = true
 	case typeReply:
 		delete(h.waiting, pid) // it has a task now
+		h.told[h.tolds%len(h.told)] = pid
+		h.tolds++
 	case typeLost:
 		delete(h.waiting, pid)
 		h.lost.Add(1)
@@ -189,7 +193,7 @@ func (h *Helper) reap() {
 		syscall.Kill(pid, syscall.SIGKILL)
 		rawfork.Wait(pid)
 	}
-	for _, pid := range unborn() {
+	for _, pid := range h.unborn() {
 		rawfork.Wait(pid)
 	}
 	h.lost.Wait()
@@ -198,15 +202,17 @@ func (h *Helper) reap() {
 
 // unborn lists the children that the helper had made when it was killed, but not
 // told us of. They have ended, or are about to: a child goes on only when the
-// helper says so, after it has told us. Until then it bears the helper's name.
-func unborn() []int {
+// helper says so, after it has told us. Until then it bears the helper's name. One
+// that we were told of may still bear it, and is the caller's to reap.
+func (h *Helper) unborn() []int {
 	var pids []int
 	lists, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, list := range lists {
 		text, _ := os.ReadFile(list)
 		for _, field := range strings.Fields(string(text)) {
 			name, _ := os.ReadFile("/proc/" + field + "/comm")
-			if pid, err := strconv.Atoi(field); err == nil && string(name) == title+"\n" {
+			pid, err := strconv.Atoi(field)
+			if err == nil && string(name) == title+"\n" && !slices.Contains(h.told[:], pid) {
 				pids = append(pids, pid)
 			}
 		}

@@ -21,7 +21,7 @@ static struct {
 	int parent;         /* the socket */
 	int parent_pidfd;   /* ends when the parent does, whoever holds the socket */
 	uint32_t ready;     /* children to keep waiting */
-	int boot_failures;  /* since the last child that booted */
+	int boot_failures;  /* since the last child that booted, or the last request */
 	int refill_paused;  /* a fork failed: not before the next request */
 	struct rf_waiting *waiting; /* children that wait for a task */
 	size_t waiting_n;
@@ -171,6 +171,7 @@ static int serve(void)
 	if (r == 0)
 		end();
 	helper.refill_paused = 0;
+	helper.boot_failures = 0;
 	if (r < 0) {
 		if (r != -EBADMSG && r != -ENOMEM)
 			end();

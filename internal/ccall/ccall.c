@@ -2,9 +2,14 @@
 
 #include "ccall.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "_cgo_export.h"
+
+extern pid_t _Fork(void) __attribute__((weak));
 
 void ccall_here(uintptr_t handle)
 {
@@ -23,4 +28,22 @@ int ccall_thread(uintptr_t handle)
 	int err = pthread_create(&id, NULL, thread, &handle);
 
 	return err != 0 ? err : pthread_join(id, NULL);
+}
+
+int ccall_flush(int fd)
+{
+	int own = dup(fd);
+	FILE *stream = own < 0 ? NULL : fdopen(own, "w");
+
+	if (stream == NULL)
+		return errno;
+	fputc('x', stream);
+	fflush(NULL);
+	fclose(stream);
+	return 0;
+}
+
+int ccall_has_underscore_fork(void)
+{
+	return _Fork != NULL;
 }

@@ -33,3 +33,15 @@ func Thread(f func()) error {
 	}
 	return nil
 }
+
+// Flush writes a byte to fd by libc's streams, and blocks with libc's lock on all
+// of them held while fd can't take it.
+func Flush(fd int) error {
+	if err := C.ccall_flush(C.int(fd)); err != 0 {
+		return syscall.Errno(err)
+	}
+	return nil
+}
+
+// HasUnderscoreFork tells whether libc has _Fork(3).
+func HasUnderscoreFork() bool { return C.ccall_has_underscore_fork() != 0 }

@@ -15,4 +15,14 @@ void ccall_here(uintptr_t handle);
  */
 int ccall_thread(uintptr_t handle);
 
+/*
+ * ccall_flush writes one byte to fd through a stream of libc's and flushes all
+ * streams: where fd can't take the byte, it blocks with libc's lock on the list
+ * of streams held. Returns 0 or an errno.
+ */
+int ccall_flush(int fd);
+
+/* ccall_has_underscore_fork tells whether libc has _Fork(3). */
+int ccall_has_underscore_fork(void);
+
 #endif

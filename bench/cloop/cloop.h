@@ -1,0 +1,13 @@
+/*
+ * cloop.h - the loop that Fork is measured against, in C.
+ */
+#ifndef RAWFORK_CLOOP_H
+#define RAWFORK_CLOOP_H
+
+/*
+ * cloop_fork forks a child that ends at once and waits for it, n times, and
+ * writes how long each time took, in nanoseconds, to ns. Returns 0 or an errno.
+ */
+int cloop_fork(int n, long long *ns);
+
+#endif

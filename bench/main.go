@@ -1,0 +1,73 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+// Bench measures rawfork against the same work in C, in one run: Fork against a
+// loop of fork, _exit and waitpid at several heap sizes, and the echo server of
+// the examples against one written in C. What is compared takes turns, so that a
+// change of the machine's load meets both.
+//
+//	go run ./bench -o docs/bench.txt
+//
+// Figures are medians with their 95% confidence interval. A ratio is the median
+// of the ratios of the turns.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/perf/benchmath"
+)
+
+func main() {
+	out := flag.String("o", "", "also write the report to this `file`")
+	rounds := flag.Int("rounds", 40, "turns of each side")
+	only := flag.String("only", "", "fork or echo")
+	flag.Parse()
+	if err := run(*out, *only, *rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out, only string, rounds int) error {
+	var w io.Writer = os.Stdout
+	if out != "" {
+		file, err := os.Create(out)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		w = io.MultiWriter(os.Stdout, file)
+	}
+	describeMachine(w)
+	for _, part := range []struct {
+		name string
+		run  func(io.Writer, int) error
+	}{{"fork", benchFork}, {"echo", benchEcho}} {
+		if only != "" && only != part.name {
+			continue
+		}
+		if err := part.run(w, rounds); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w, "\nload at the end:", loadAverage())
+	return nil
+}
+
+// median puts a sample's median and confidence interval into words.
+func median(values []float64, format string) string {
+	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
+	return fmt.Sprintf(format+" ["+format+", "+format+"]", s.Center, s.Lo, s.Hi)
+}
+
+// ratios divides turn by turn.
+func ratios(a, b []float64) []float64 {
+	r := make([]float64, len(a))
+	for i := range a {
+		r[i] = a[i] / b[i]
+	}
+	return r
+}

@@ -1,0 +1,394 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package helper_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rawfork/helper"
+	"rawfork/internal/forktest"
+)
+
+// status returns a field of /proc/PID/status.
+func status(t testing.TB, pid int, field string) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("no field %s in the status of %d", field, pid)
+	return ""
+}
+
+func TestHelperProcess(t *testing.T) {
+	h := start(t, helper.Options{})
+	if got := status(t, h.Pid(), "Threads"); got != "1" {
+		t.Errorf("%s threads, want 1", got)
+	}
+	if got := status(t, h.Pid(), "Name"); got != "rawfork-helper" {
+		t.Errorf("name %q, want rawfork-helper", got)
+	}
+	if got := status(t, h.Pid(), "PPid"); got != fmt.Sprint(os.Getpid()) {
+		t.Errorf("parent %s, want %d", got, os.Getpid())
+	}
+	for field, most := range map[string]int{"RssAnon": 2048, "RssShmem": 0} { // kB
+		kB, err := strconv.Atoi(strings.TrimSuffix(status(t, h.Pid(), field), " kB"))
+		if err != nil || kB > most {
+			t.Errorf("%s %d kB, %v, want at most %d", field, kB, err, most)
+		}
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", h.Pid()))
+	if err != nil || len(fds) != 5 {
+		t.Errorf("%d descriptors, %v, want 0, 1, 2, the socket and the parent's pidfd", len(fds), err)
+	}
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.Pid()))
+	if err != nil || strings.Contains(string(env), "RAWFORK_HELPER") {
+		t.Errorf("the mark is in the helper's environment, or %v", err)
+	}
+}
+
+// What a terminal sends to the whole group doesn't reach the helper.
+func TestHelperOutlivesCtrlC(t *testing.T) {
+	h := start(t, helper.Options{})
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGTSTP, syscall.SIGPIPE} {
+		if err := syscall.Kill(h.Pid(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process, err := h.Go("describe", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask := status(t, process.Pid, "SigBlk")
+	wantExit(t, process, 0)
+	if mask != status(t, os.Getpid(), "SigBlk") {
+		t.Logf("the child's first mask was %s", mask) // before it put back the program's
+	}
+	process, err = h.Go("signals")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantExit(t, process, 0)
+}
+
+func TestHelperKilled(t *testing.T) {
+	h := start(t, helper.Options{Ready: 3})
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	process, err := h.Go("wait", read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(h.Pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; {
+		var other *os.Process
+		if other, err = h.Go("null"); err == nil { // it was still there
+			wantExit(t, other, 0)
+		}
+	}
+	if !errors.Is(err, helper.ErrEnded) {
+		t.Errorf("after SIGKILL: %v, want %v", err, helper.ErrEnded)
+	}
+	h.Close()
+	again := start(t, helper.Options{})
+	other, err := again.Go("null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantExit(t, other, 0)
+	write.Close() // the child of the first helper lives until then
+	wantExit(t, process, 0)
+}
+
+// Children that die while they wait are replaced.
+func TestWaitingChildDies(t *testing.T) {
+	h := start(t, helper.Options{Ready: 2})
+	for range 5 {
+		for _, pid := range waitingChildren(t, h, 2) {
+			kill(t, pid)
+		}
+		process, err := h.Go("exit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantExit(t, process, 9)
+	}
+}
+
+// kill kills a process and waits until it is dead, but doesn't reap it.
+func kill(t testing.TB, pid int) {
+	t.Helper()
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(forktest.Watchdog/time.Millisecond))
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 {
+			t.Fatalf("process %d doesn't die: %v", pid, err)
+		}
+		return
+	}
+}
+
+// waitingChildren returns the pids of n waiting children, once there are as many.
+func waitingChildren(t testing.TB, h *helper.Helper, n int) []int {
+	t.Helper()
+	for deadline := time.Now().Add(forktest.Watchdog); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var pids []int
+		for _, pid := range children(os.Getpid()) {
+			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); pid != h.Pid() && string(name) != "rawfork-helper\n" {
+				pids = append(pids, pid)
+			}
+		}
+		if len(pids) >= n {
+			return pids
+		}
+	}
+	t.Fatalf("no %d children wait", n)
+	return nil
+}
+
+// children lists the living children of a process.
+func children(parent int) []int {
+	var pids []int
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(text)) {
+			pid, _ := strconv.Atoi(field)
+			state, _ := os.ReadFile("/proc/" + field + "/stat")
+			if i := strings.LastIndexByte(string(state), ')'); i > 0 && !strings.HasPrefix(string(state[i:]), ") Z") {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// parentHelper is a program with a helper: it prints the pids of the helper, of a
+// running child and of the waiting ones, and waits to be killed.
+func parentHelper() {
+	h, err := helper.Start(helper.Options{Ready: 2, EndWithParent: os.Args[1] == "end"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	read, write, _ := os.Pipe()
+	defer write.Close()
+	process, err := h.Go("wait", read)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(h.Pid(), process.Pid)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// When the program is killed, nothing of its helper is left; running children end
+// or live on as was asked for.
+func TestParentKilled(t *testing.T) {
+	for _, mode := range []string{"end", "live"} {
+		t.Run(mode, func(t *testing.T) {
+			cmd := forktest.Command(t, "parent", mode)
+			stdin, _ := cmd.StdinPipe()
+			defer stdin.Close()
+			stdout, _ := cmd.StdoutPipe()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			line, _ := bufio.NewReader(stdout).ReadString('\n')
+			var helperPid, childPid int
+			if _, err := fmt.Sscan(line, &helperPid, &childPid); err != nil {
+				cmd.Process.Kill()
+				cmd.Wait()
+				t.Fatalf("%q: %v", line, err)
+			}
+			family := children(cmd.Process.Pid)
+			cmd.Process.Kill()
+			cmd.Wait()
+			// All are ours to reap now: the test is a subreaper. A running child lives
+			// until the pipe ends, and its writing end ended with the program.
+			forktest.WantExit(t, helperPid, 0)
+			if mode == "end" {
+				if status := forktest.Wait(t, childPid); !status.Signaled() && status.ExitStatus() != 0 {
+					t.Errorf("the running child: %s", forktest.Describe(status))
+				}
+			} else {
+				forktest.WantExit(t, childPid, 0)
+			}
+			for _, pid := range family {
+				if pid != helperPid && pid != childPid {
+					forktest.Wait(t, pid)
+				}
+			}
+			reapRest(t)
+		})
+	}
+}
+
+// reapRest reaps children that were made after the family was listed.
+func reapRest(t testing.TB) {
+	for {
+		var info unix.Siginfo
+		if unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil) != nil {
+			return
+		}
+		for _, pid := range allChildren() {
+			forktest.Wait(t, pid)
+		}
+	}
+}
+
+func allChildren() []int {
+	var pids []int
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(text)) {
+			pid, _ := strconv.Atoi(field)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// A helper that can't fork, or has no descriptor left, fails the one call.
+func TestHelperAtItsLimits(t *testing.T) {
+	h := start(t, helper.Options{})
+	var old unix.Rlimit
+	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 6, Max: old.Max}
+	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Go("count", os.Stdin, os.Stdin, os.Stdin); err == nil {
+		t.Errorf("no descriptor left in the helper: no error")
+	}
+	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
+		t.Fatal(err)
+	}
+	process, err := h.Go("count", os.Stdin, os.Stdin, os.Stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantExit(t, process, 3)
+}
+
+// replaced is a program whose file is replaced while it runs.
+func replaced() {
+	h, err := helper.Start(helper.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer h.Close()
+	path, _ := os.Readlink("/proc/self/exe")
+	if err := os.Remove(path); err != nil {
+		fmt.Println(err)
+		return
+	}
+	os.WriteFile(path, []byte("#!/bin/false\n"), 0o755)
+	process, err := h.Go("exit")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	state, _ := process.Wait()
+	fmt.Print(state.ExitCode())
+}
+
+func TestImageReplaced(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := forktest.Command(t, "replaced")
+	cmd.Path, cmd.Args[0] = path, path
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != "9" {
+		t.Errorf("%v: %s, want the old image's 9", err, out)
+	}
+}
+
+// noInit runs as a program that hasn't called Init; TestMain has, so this one
+// starts a program that hasn't.
+func noInit() {
+	if _, err := helper.Start(helper.Options{}); !errors.Is(err, helper.ErrNoInit) {
+		fmt.Printf("Start: %v, want %v", err, helper.ErrNoInit)
+		return
+	}
+	fmt.Print("ok")
+}
+
+// The mark alone gives nobody anything.
+func TestMarkByHand(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	defer theirs.Close()
+	nonce := strings.Repeat("00", 16)
+	for _, test := range []struct {
+		what, mark string
+		files      []*os.File
+		close      bool
+	}{
+		{what: "empty", mark: ""},
+		{what: "no number", mark: "x:" + nonce},
+		{what: "no nonce", mark: "3:"},
+		{what: "a long nonce", mark: "3:" + nonce + "00"},
+		{what: "a bad nonce", mark: "3:" + strings.Repeat("zz", 16)},
+		{what: "no descriptor", mark: "3:" + nonce},
+		{what: "standard input", mark: "0:" + nonce},
+		{what: "a file", mark: "3:" + nonce, files: []*os.File{os.Stdin}},
+		{what: "a socket that says nothing", mark: "3:" + nonce, files: []*os.File{theirs}, close: true},
+	} {
+		cmd := forktest.Command(t, "byhand")
+		cmd.Env = append(cmd.Env, "RAWFORK_HELPER="+test.mark)
+		cmd.ExtraFiles = test.files
+		if test.close {
+			ours.Close()
+		}
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.HasPrefix(string(out), "rawfork helper: RAWFORK_HELPER is set") {
+			t.Errorf("%s: %v: %s, want exit status 2 with a message", test.what, err, out)
+		}
+	}
+}
