@@ -25,6 +25,13 @@ import (
 // exit status 2, "fatal error: stack growth after fork" and a traceback that
 // names the function. CAVEATS.md lists what the guard can't see.
 //
+// A function that forks may return in the child, to a caller that goes on in two
+// processes. With a defer in it, the deferred function runs there too, or the
+// return dies as a forbidden call, as the compiler decides: better have none. In
+// a program built with -race, functions of one's own that run in the child are
+// marked go:norace as well: else they call the race detector, whose locks another
+// thread may have held at the fork.
+//
 // Fork holds [syscall.ForkLock] while it forks, so that descriptors that other
 // goroutines are just making close-on-exec don't leak into an exec'd child.
 // Whoever forks must reap: see [Wait].

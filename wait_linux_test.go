@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -78,14 +80,16 @@ func TestWaitGoesOnAfterSignal(t *testing.T) {
 	}
 }
 
-// untilIn returns once the thread tid of this process blocks in the syscall.
-func untilIn(tid int, number uintptr) error {
+// untilIn returns once the thread tid of this process blocks in one of the
+// syscalls.
+func untilIn(tid int, numbers ...int) error {
 	for {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(string(text), fmt.Sprint(number, " ")) { // else "running", or another
+		number, _, _ := strings.Cut(string(text), " ")
+		if n, err := strconv.Atoi(number); err == nil && slices.Contains(numbers, n) { // else "running"
 			return nil
 		}
 		runtime.Gosched()
