@@ -25,7 +25,8 @@ const (
 	ByVfork
 	// BySpawn is posix_spawn(3) of the C library. It can do Dir, Env, Files,
 	// Setsid, Setpgid and Pgid. The program gets the RLIMIT_NOFILE that Go has
-	// raised, since posix_spawn can't set limits.
+	// raised, since posix_spawn can't set limits; and an error has no step but
+	// posix_spawn itself.
 	BySpawn
 	// BySyscall is [syscall.ForkExec] itself, the reference.
 	BySyscall

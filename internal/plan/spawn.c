@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* add_files has the child put its descriptors in place in the same two passes as
@@ -38,11 +40,34 @@ static int add_files(const struct rawfork_image *im, posix_spawn_file_actions_t 
 	return error;
 }
 
+/*
+ * glibc has the program ignore the signals that libc keeps for itself. They have no names and sigaddset refuses them, so their
+ * bits are set by hand: a signal set begins with the bits of signals 1 to 64.
+ */
+static int default_libc_signals(posix_spawnattr_t *attributes)
+{
+	sigset_t set;
+	uint64_t bits = 0;
+	long action[4]; /* the kernel's: handler, flags, restorer, mask */
+	int sig;
+
+	for (sig = 32; sig <= 34; sig++) {
+		if (syscall(SYS_rt_sigaction, sig, NULL, action, 8L) == 0
+		    && action[0] != (long)SIG_IGN)
+			bits |= 1ull << (sig - 1);
+	}
+	sigemptyset(&set);
+	memcpy(&set, &bits, sizeof(bits));
+	return bits != 0 && posix_spawnattr_setsigdefault(attributes, &set) == 0;
+}
+
 static int set_attributes(const struct rawfork_image *im, posix_spawnattr_t *attributes)
 {
 	short flags = 0;
 	int error = 0;
 
+	if (default_libc_signals(attributes))
+		flags |= POSIX_SPAWN_SETSIGDEF;
 	if (im->plan->flags & RAWFORK_SETSID)
 		flags |= POSIX_SPAWN_SETSID;
 	if (im->plan->flags & RAWFORK_SETPGID) {

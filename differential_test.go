@@ -1,0 +1,398 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package rawfork_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"rawfork"
+	"rawfork/internal/forktest"
+	"rawfork/procstate"
+)
+
+// combinations is how many random sets of attributes TestForkExecState tries, and
+// seed makes them the same ones every time.
+const (
+	combinations = 300
+	seed         = 1
+)
+
+// A stage is what the programs of TestForkExecState are started from.
+type stage struct {
+	files  []uintptr // open in the parent, of different kinds
+	ready  *os.File  // the end of the pipe that the program writes to
+	heard  *os.File  // the other end
+	root   string    // a directory in which the same programs are
+	group  int       // a process group of this session
+	tty    uintptr   // a terminal of no session
+	cgroup int       // -1 where there are none
+	// The pause programs by the number of the descriptor that they write to.
+	programs map[int]string
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{cgroup: -1, programs: map[int]string{}}
+	s.heard, s.ready = pipe(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	file.WriteString("some text")
+	terminal := openTerminal(t)
+	s.tty = terminal.Fd()
+	r, w := pipe(t)
+	s.files = []uintptr{openNull(t), file.Fd(), r.Fd(), w.Fd(), s.tty, file.Fd()}
+
+	s.root = t.TempDir()
+	for dir := s.root; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.group = startGroup(t)
+	s.cgroup = makeCgroup(t)
+	return s
+}
+
+// openTerminal opens the lower side of a new pseudo terminal.
+func openTerminal(t *testing.T) *os.File {
+	t.Helper()
+	top, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { top.Close() })
+	number, err := unix.IoctlGetInt(int(top.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(top.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	terminal, err := os.OpenFile(fmt.Sprint("/dev/pts/", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return terminal
+}
+
+// startGroup starts a process that leads a process group until the test ends.
+func startGroup(t *testing.T) (pgid int) {
+	r, w := pipe(t)
+	pid, err := syscall.ForkExec(forktest.PauseProgram(t, 0), nil, &syscall.ProcAttr{
+		Files: []uintptr{w.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		syscall.Kill(pid, syscall.SIGKILL)
+		forktest.WantSignal(t, pid, syscall.SIGKILL)
+	})
+	r.Read(make([]byte, 1))
+	return pid
+}
+
+// makeCgroup makes a cgroup of version 2 and opens it.
+func makeCgroup(t *testing.T) int {
+	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var fs unix.Statfs_t
+		if unix.Statfs(mount, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		dir, err := os.MkdirTemp(mount, "rawfork-test")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.Remove(dir) })
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return int(f.Fd())
+	}
+	return -1
+}
+
+// An attribute sets some fields of a ProcAttr, by chance where there is a choice.
+type attribute func(s *stage, attr *syscall.ProcAttr, random *rand.Rand)
+
+func pick[T any](random *rand.Rand, from ...T) T { return from[random.IntN(len(from))] }
+
+var namespaces = []uintptr{syscall.CLONE_NEWNS, syscall.CLONE_NEWUTS, syscall.CLONE_NEWIPC,
+	syscall.CLONE_NEWPID, syscall.CLONE_NEWNET, syscall.CLONE_NEWCGROUP}
+
+var attributes = map[string]attribute{
+	"Dir": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) { a.Dir = pick(r, "/", "/usr", ".", "/proc/self") },
+	"Env": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Env = pick(r, []string{"A=1"}, []string{"A=1", "", "A=2", "nothing"}, []string{"LONG=" + strings.Repeat("x", 5000)})
+	},
+	"Files": func(s *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Files = nil
+		for range r.IntN(12) {
+			switch {
+			case r.IntN(5) == 0:
+				a.Files = append(a.Files, ^uintptr(0))
+			case r.IntN(3) == 0:
+				a.Files = append(a.Files, uintptr(r.IntN(3)))
+			default:
+				a.Files = append(a.Files, pick(r, s.files...))
+			}
+		}
+	},
+	"Chroot": func(s *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.Chroot = s.root; a.Dir = "/" },
+	"Credential": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.Credential = &syscall.Credential{Uid: pick[uint32](r, 0, 1000, 65534), Gid: pick[uint32](r, 0, 1000),
+			Groups: pick(r, nil, []uint32{}, []uint32{7}, []uint32{9, 8, 100000}), NoSetGroups: r.IntN(3) == 0}
+	},
+	"Ptrace": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.Ptrace = true },
+	"Setsid": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.Setsid = true },
+	"Setpgid": func(s *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.Setpgid, a.Sys.Pgid = true, pick(r, 0, s.group)
+	},
+	"Setctty": func(s *stage, a *syscall.ProcAttr, _ *rand.Rand) {
+		a.Files = append(slices.Clone(a.Files), s.tty)
+		a.Sys.Setsid, a.Sys.Setctty, a.Sys.Ctty, a.Sys.Foreground = true, true, len(a.Files)-1, false
+	},
+	"Noctty": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.Noctty = true },
+	"Pdeathsig": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.Pdeathsig = pick(r, syscall.SIGTERM, syscall.SIGKILL)
+	},
+	"Cloneflags": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.Cloneflags |= pick(r, namespaces...) | pick(r, namespaces...)
+	},
+	"Unshareflags": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.Unshareflags |= pick(r, namespaces...) | pick(r, namespaces...)
+	},
+	"Cloneflags user": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) { user(a, &a.Sys.Cloneflags, r) },
+	"Unshareflags user": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		user(a, &a.Sys.Unshareflags, r)
+	},
+	"AmbientCaps": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		a.Sys.AmbientCaps = pick(r, []uintptr{10}, []uintptr{0, 12, 40}, []uintptr{21})
+	},
+	"UseCgroupFD": func(s *stage, a *syscall.ProcAttr, _ *rand.Rand) {
+		a.Sys.UseCgroupFD, a.Sys.CgroupFD = s.cgroup >= 0, s.cgroup
+	},
+	"PidFD": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.PidFD = new(int) },
+}
+
+// user asks for a user namespace. Clone and unshare with maps can't go together:
+// the maps are written once.
+func user(a *syscall.ProcAttr, flags *uintptr, random *rand.Rand) {
+	if (a.Sys.Cloneflags|a.Sys.Unshareflags)&syscall.CLONE_NEWUSER != 0 {
+		return
+	}
+	*flags |= syscall.CLONE_NEWUSER
+	if random.IntN(4) != 0 {
+		a.Sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 2000}}
+		a.Sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1000}, {ContainerID: 1000, HostID: 5000, Size: 1}}
+		a.Sys.GidMappingsEnableSetgroups = random.IntN(2) == 0
+	}
+}
+
+// The state of a program is the same as under syscall.ForkExec: with each
+// attribute alone, and with random sets of them. Where that fails, so does every
+// method, with the same errno; where a method says that it can't do an attribute,
+// it is one of those that it is known not to do.
+func TestForkExecState(t *testing.T) {
+	runtime.LockOSThread() // for Ptrace, Pdeathsig and the signal mask
+	defer runtime.UnlockOSThread()
+	s := newStage(t)
+	oddSignals(t)
+
+	names := slices.Sorted(maps.Keys(attributes))
+	random := rand.New(rand.NewPCG(seed, 0))
+	sets := [][]string{nil}
+	for _, name := range names {
+		for range 3 { // most choose
+			sets = append(sets, []string{name})
+		}
+	}
+	for range combinations {
+		var set []string
+		for _, i := range random.Perm(len(names))[:2+random.IntN(4)] {
+			set = append(set, names[i])
+		}
+		slices.Sort(set)
+		sets = append(sets, set)
+	}
+	done := map[string]int{}
+	for i, set := range sets {
+		s.compare(t, fmt.Sprintf("%d: %s", i, strings.Join(set, ", ")), set, random.Uint64(), done)
+	}
+	t.Logf("%d sets of attributes: %v", len(sets), done)
+	if done["fork"] < len(sets)/2 || done["spawn"] < 10 {
+		t.Error("too many sets are errors or can't be done")
+	}
+}
+
+// oddSignals gives this thread and process a mask and dispositions that a program
+// must inherit, or must not.
+func oddSignals(t *testing.T) {
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGTTOU)
+	t.Cleanup(func() { signal.Reset(syscall.SIGUSR1, syscall.SIGTTOU) })
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGUSR2)
+	t.Cleanup(func() { signal.Stop(caught) })
+	mask := unix.Sigset_t{}
+	mask.Val[0] = 1<<(syscall.SIGWINCH-1) | 1<<(40-1)
+	var old unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &mask, &old); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) })
+}
+
+// compare starts a program with a set of attributes by every method, and compares.
+func (s *stage) compare(t *testing.T, name string, set []string, chance uint64, done map[string]int) {
+	attr := func() *syscall.ProcAttr {
+		a := &syscall.ProcAttr{Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{}}
+		random := rand.New(rand.NewPCG(chance, 0))
+		for _, n := range set {
+			attributes[n](s, a, random)
+		}
+		a.Files = append(slices.Clip(a.Files), s.ready.Fd())
+		return a
+	}
+	path := s.program(t, len(attr().Files)-1)
+	want, wantErr := s.start(t, rawfork.BySyscall, path, attr())
+	if wantErr == nil {
+		done["syscall"]++
+	} else {
+		done["errors"]++
+	}
+	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.BySpawn} {
+		got, err := s.start(t, m, path, attr())
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			if diff := cmp.Diff(cannot(m, attr().Sys), true); diff != "" {
+				t.Errorf("%s: %v, though %v can", name, err, m)
+			}
+			continue
+		case cannot(m, attr().Sys):
+			t.Errorf("%s: %v started it, or failed with %v, though it can't", name, m, err)
+		case (err == nil) != (wantErr == nil) || wantErr != nil && !errors.Is(err, errno(wantErr)):
+			t.Errorf("%s: %v, under syscall.ForkExec: %v", name, err, wantErr)
+		case err == nil:
+			done[m.String()]++
+			if diff := procstate.Diff(want, got, procstate.Moving...); diff != "" {
+				t.Errorf("%s: under syscall.ForkExec → by %v:\n%s", name, m, diff)
+			}
+		}
+	}
+}
+
+func errno(err error) syscall.Errno {
+	var e syscall.Errno
+	errors.As(err, &e)
+	return e
+}
+
+// cannot tells whether the table of methods says that m can't do sys.
+func cannot(m rawfork.Method, sys *syscall.SysProcAttr) bool {
+	switch m {
+	case rawfork.ByVfork:
+		return sys.UidMappings != nil && sys.Unshareflags&syscall.CLONE_NEWUSER == 0
+	case rawfork.BySpawn:
+		rest := *sys
+		rest.Setsid, rest.Setpgid, rest.Pgid, rest.Ctty, rest.CgroupFD, rest.GidMappingsEnableSetgroups = false, false, 0, 0, 0, false
+		return !cmp.Equal(rest, syscall.SysProcAttr{})
+	}
+	return false
+}
+
+// program makes a program that is also there in the stage's own root.
+func (s *stage) program(t *testing.T, ready int) string {
+	if s.programs[ready] == "" {
+		path := forktest.PauseProgram(t, ready)
+		inside := filepath.Join(s.root, path)
+		if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := copyFile(inside, path); err != nil {
+			t.Fatal(err)
+		}
+		s.programs[ready] = path
+	}
+	return s.programs[ready]
+}
+
+// start starts the program, reads its state once it is ready, and ends it.
+func (s *stage) start(t *testing.T, m rawfork.Method, path string, attr *syscall.ProcAttr) (*procstate.State, error) {
+	t.Helper()
+	pid, err := m.ForkExec(path, []string{"program", "", "x"}, attr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		syscall.Kill(pid, syscall.SIGKILL)
+		forktest.WantSignal(t, pid, syscall.SIGKILL)
+	}()
+	if pidfd := attr.Sys.PidFD; pidfd != nil {
+		unix.Close(*pidfd)
+	}
+	if attr.Sys.Ptrace { // it stops at its first instruction
+		var status syscall.WaitStatus
+		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
+			t.Fatalf("a traced program: %s, %v", forktest.Describe(status), err)
+		}
+	} else {
+		s.heard.SetReadDeadline(time.Now().Add(forktest.Watchdog))
+		if _, err := s.heard.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("the program of %v isn't ready: %v", m, err)
+		}
+	}
+	state, err := procstate.ReadParts(pid, procstate.Descriptors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return normalised(t, state), nil
+}
+
+// normalised replaces what is new in every process by a word for it.
+func normalised(t *testing.T, s *procstate.State) *procstate.State {
+	self, err := procstate.ReadParts(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own, fresh = -1000, 1
+	for _, id := range []*int{&s.PGID, &s.SID, &s.ForegroundPGID} {
+		if *id == s.PID {
+			*id = own
+		}
+	}
+	for i := range s.NSPIDs {
+		if s.NSPIDs[i] == s.PID {
+			s.NSPIDs[i] = own
+		}
+	}
+	for name, inode := range s.Namespaces {
+		if inode != self.Namespaces[name] {
+			s.Namespaces[name] = fresh
+		}
+	}
+	if s.Autogroup != self.Autogroup {
+		s.Autogroup = "new"
+	}
+	s.Cwd.Name = strings.ReplaceAll(s.Cwd.Name, fmt.Sprint("/", s.PID), "/PID")
+	s.PID, s.StartTime = own, 0
+	return s
+}
