@@ -7,6 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # A test that hangs fails: no package needs half of this.
 TIMEOUT   ?= 10m
+FUZZTIME  ?= 30s
 TEST       = $(GO) test -timeout $(TIMEOUT)
 # The packages whose code runs between fork and the child's end, and the tests
 # of the contract. They are tested again in every way a program can be built.
@@ -42,6 +43,24 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, 
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi
+
+bench: compiler ## the figures: docs/bench.txt
+	$(GO) run ./bench -o docs/bench.txt
+
+soak: compiler ## the long form of the hang matrix: 20,000 forks
+	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
+
+# Each fuzz test of the module, one after the other.
+fuzz: compiler ## every fuzz test for $(FUZZTIME)
+	@for package in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+generate: compiler ## CAVEATS.md, with this machine's figures
+	$(GO) generate ./rules
 
 lint: fmt vet staticcheck c-warnings ## gofmt, vet, staticcheck, the C compiler's warnings
 

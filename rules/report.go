@@ -86,7 +86,7 @@ on your machine. This page is generated from the same table, by ` + "`go generat
 			s := r.Showings[i]
 			fmt.Fprintf(&b, "\n%s%s (parent: %s).", measured, Counts(s.Bad, s.Tries), s.Load)
 			if s.Good != nil {
-				fmt.Fprintf(&b, " Instead: %s.", Counts(s.Good, s.Tries))
+				fmt.Fprintf(&b, " Instead, %s.", Counts(s.Good, s.Tries))
 			}
 			b.WriteString("\n")
 		}
