@@ -19,6 +19,7 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/internal/forktest"
+	"rawfork/internal/watchdog"
 )
 
 // The child of each test is the branch pid == 0 of the test's own function. What
@@ -154,7 +155,7 @@ func waitUntil(t *testing.T, pid int, what string, seen func() bool) {
 	t.Helper()
 	for end := time.Now().Add(forktest.Watchdog); !seen(); runtime.Gosched() {
 		if time.Now().After(end) {
-			state := forktest.State(pid)
+			state := watchdog.State(pid)
 			unix.Kill(pid, unix.SIGKILL)
 			forktest.Wait(t, pid)
 			t.Fatalf("child %d: not %s after %v:\n%s", pid, what, forktest.Watchdog, state)
