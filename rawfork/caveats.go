@@ -18,11 +18,11 @@ func caveatsCommand() *cobra.Command {
 	var write string
 	cmd := &cobra.Command{
 		Use:   "caveats",
-		Short: "Show what goes wrong in a child without care, and that Fork doesn't hang",
-		Long: `caveats shows each caveat of fork in Go: how often it goes wrong without care, and
-how often the library's way does. Then the hang matrix: children of every kind
-under every load of the parent, and beside them those of a plain fork through cgo,
-which hang. The exit status is 1 when the library's way goes wrong.`,
+		Short: "Show what goes wrong without care, and that Fork doesn't hang",
+		Long: `caveats shows each caveat of fork in Go: how often it goes wrong without care,
+and how often the library's way does. Then the hang matrix: children of every
+kind under every load of the parent, and beside them those of a plain fork
+through cgo, which hang. The exit status is 1 when the library's way goes wrong.`,
 		Example: `  rawfork caveats
   rawfork caveats --run guard            what the stack guard doesn't see
   rawfork caveats --run matrix -n 500    the matrix alone, with 20,000 forks`,
@@ -40,8 +40,8 @@ which hang. The exit status is 1 when the library's way goes wrong.`,
 			return runCaveats(cmd.Context(), options, asJSON, write)
 		},
 	}
-	cmd.Flags().StringVar(&options.Match, "run", "", "only the caveats whose ids match this `regexp`; the matrix is called matrix")
-	cmd.Flags().IntVarP(&options.Tries, "tries", "n", 50, "tries of each caveat; the matrix makes 40 times as many forks")
+	cmd.Flags().StringVar(&options.Match, "run", "", "only the ids that match this `regexp`; one is matrix")
+	cmd.Flags().IntVarP(&options.Tries, "tries", "n", 50, "try each `N` times; the matrix forks 40 N times")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the results in JSON")
 	cmd.Flags().StringVar(&write, "write", "", "write the document CAVEATS.md to `file`")
 	return cmd

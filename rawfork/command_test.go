@@ -115,10 +115,29 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Help fits a terminal, that of every subcommand too.
+func TestHelp(t *testing.T) {
+	_, help, _ := run(t, command(t, "--help"))
+	texts := []string{help}
+	for _, m := range regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z]`).FindAllStringSubmatch(help, -1) {
+		if m[1] != "completion" { // cobra's own text
+			_, text, _ := run(t, command(t, m[1], "--help"))
+			texts = append(texts, text)
+		}
+	}
+	if len(texts) < 5 {
+		t.Errorf("%d subcommands in:\n%s", len(texts)-1, help)
+	}
+	for _, line := range strings.Split(strings.Join(texts, "\n"), "\n") {
+		if len(line) > lineLength {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
 // What the command says, with all numbers masked.
 func TestGolden(t *testing.T) {
 	for name, args := range map[string]string{
-		"help":      "--help",
 		"help-tour": "tour --help",
 		"help-exec": "exec --help",
 		"tour-list": "tour --list",
