@@ -190,6 +190,8 @@ directory D /proc
 
 func TestExamples(t *testing.T) {
 	bin := build(t)
+	// What the child may call must not hang on what the compiler inlines.
+	unoptimised := build(t, "-gcflags=all=-N -l")
 	names := []string{"echoserver"} // has tests of its own
 	for _, e := range examples {
 		names = append(names, e.name)
@@ -197,6 +199,10 @@ func TestExamples(t *testing.T) {
 			t.Run(e.name, func(t *testing.T) {
 				t.Parallel()
 				compare(t, bin, e, nil)
+			})
+			t.Run(e.name+" unoptimised", func(t *testing.T) {
+				t.Parallel()
+				compare(t, unoptimised, e, nil)
 			})
 		}
 		t.Run(e.name+" as an ordinary user on one processor", func(t *testing.T) {
@@ -219,8 +225,8 @@ func TestExamples(t *testing.T) {
 	t.Run("failure", func(t *testing.T) { testFailure(t, bin) })
 }
 
-// build builds all examples, once.
-func build(t *testing.T) (bin string) {
+// build builds all examples.
+func build(t *testing.T, flags ...string) (bin string) {
 	bin = t.TempDir()
 	// The ordinary user must get there too.
 	for _, dir := range []string{bin, filepath.Dir(bin)} {
@@ -228,7 +234,8 @@ func build(t *testing.T) (bin string) {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command("go", "build", "-o", bin+"/", "./...").CombinedOutput()
+	args := append([]string{"build", "-o", bin + "/"}, flags...)
+	out, err := exec.Command("go", append(args, "./...")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

@@ -42,7 +42,6 @@ func main() {
 	pair, err := turn.New()
 	check(err)
 	pid, err := rawfork.Fork()
-	check(err)
 	if pid == 0 {
 		parent := pair.Child()
 		parent.Await()
@@ -53,6 +52,7 @@ func main() {
 		parent.Await()
 		child.Exit(0)
 	}
+	check(err)
 	other := pair.Parent()
 	fmt.Printf("%-24s %-19s %s\n%-24s %-9s %-9s %-9s %s\n",
 		"MB", "child", "parent", "", "private", "shared", "private", "shared")

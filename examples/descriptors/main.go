@@ -47,7 +47,6 @@ func garble() {
 	var pids []int
 	for _, letter := range []string{"a", "b"} {
 		pid, err := rawfork.Fork()
-		check(err)
 		if pid == 0 {
 			child.Close(readFD)
 			for {
@@ -57,6 +56,7 @@ func garble() {
 				child.WriteString(writeFD, "\n")
 			}
 		}
+		check(err)
 		pids = append(pids, pid)
 	}
 	check(write.Close())
@@ -86,7 +86,6 @@ func closeTwice() {
 	check(err)
 	client, server := fds[0], fds[1]
 	pid, err := rawfork.Fork()
-	check(err)
 	if pid == 0 {
 		parent := pair.Child()
 		child.Close(client) // not needed here: closed right after the fork
@@ -96,6 +95,7 @@ func closeTwice() {
 		parent.Await()
 		child.Exit(0)
 	}
+	check(err)
 	other := pair.Parent()
 	check(unix.Close(server))
 	if ended(client) {

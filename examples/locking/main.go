@@ -108,7 +108,6 @@ func mix(l *lock, file string) (mixed int) {
 		own := open(file)
 		ownFD := int(own.Fd())
 		pid, err := rawfork.Fork()
-		check(err)
 		if pid == 0 {
 			child.Close(openedFD)
 			var b [1]byte
@@ -116,6 +115,7 @@ func mix(l *lock, file string) (mixed int) {
 			l.write(ownFD, letter)
 			child.Exit(0)
 		}
+		check(err)
 		check(own.Close())
 		pids = append(pids, pid)
 	}
@@ -146,7 +146,6 @@ func death(l *lock, file string) bool {
 	own := open(file)
 	ownFD := int(own.Fd())
 	pid, err := rawfork.Fork()
-	check(err)
 	if pid == 0 {
 		parent := pair.Child()
 		l.do(ownFD, l.take, whole)
@@ -154,6 +153,7 @@ func death(l *lock, file string) bool {
 		parent.Await()
 		child.Exit(0)
 	}
+	check(err)
 	check(own.Close())
 	other, mine := pair.Parent(), open(file)
 	check(other.Await())

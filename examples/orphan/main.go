@@ -56,7 +56,6 @@ func orphan() (pid, parent int) {
 	check(err)
 	reportFD := int(write.Fd())
 	middle, err := rawfork.Fork()
-	check(err)
 	if middle == 0 {
 		first := pair.Child()
 		was := child.Getpid()
@@ -70,6 +69,7 @@ func orphan() (pid, parent int) {
 		line.Int(child.Getpid()).Text(" ").Int(child.Getppid()).Text("\n").Write(reportFD)
 		child.Exit(7)
 	}
+	check(err)
 	check(write.Close())
 	other := pair.Parent()
 	status, err := rawfork.Wait(middle)

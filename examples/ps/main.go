@@ -54,7 +54,6 @@ func main() {
 	check(err)
 
 	pid, err := rawfork.Fork()
-	check(err)
 	if pid == 0 {
 		parent := pair.Child()
 		child.KeepOnly(0, 1, 2, int(parent))
@@ -66,6 +65,7 @@ func main() {
 		parent.Await()
 		child.Exit(0)
 	}
+	check(err)
 	other := pair.Parent()
 	check(other.Await())
 	fmt.Println(ps.Header)

@@ -55,13 +55,13 @@ func main() {
 	gateFD, openFD := int(gate.Fd()), int(open.Fd())
 	for number := range children {
 		pid, err := rawfork.Fork()
-		check(err)
 		if pid == 0 {
 			child.Close(openFD)
 			var b [1]byte
 			child.Read(gateFD, b[:]) // returns when nobody holds the other end
 			child.Exit(number)
 		}
+		check(err)
 	}
 	check(gate.Close())
 	fmt.Println(children, "children wait to die")

@@ -22,6 +22,9 @@ import (
 	"rawfork/child"
 )
 
+// line is not on the stack, of which nosplit functions have little.
+var line child.Line
+
 // doTheFork returns in two processes. A function that does must not defer.
 func doTheFork() (role string, pid int) {
 	pid, err := rawfork.Fork()
@@ -32,7 +35,6 @@ func doTheFork() (role string, pid int) {
 	if pid == 0 {
 		role = "server"
 	}
-	var line child.Line
 	line.Text(`doTheFork returned "`).Text(role).Text(`" in pid `).Int(child.Getpid()).Text("\n").Write(1)
 	return role, pid
 }
@@ -52,7 +54,6 @@ func handle(listener, conn int) (pid int) {
 		return pid
 	}
 	child.Close(listener) // the child: it takes no other connection
-	var line child.Line
 	line.Text("served by pid ").Int(child.Getpid()).Text(", a child of pid ").Int(child.Getppid()).Write(conn)
 	child.Exit(0)
 	return 0
