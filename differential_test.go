@@ -176,9 +176,11 @@ var attributes = map[string]attribute{
 		a.Sys.Pdeathsig = pick(r, syscall.SIGTERM, syscall.SIGKILL)
 	},
 	"Cloneflags": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		//lint:ignore SA4000 each operand stands for itself
 		a.Sys.Cloneflags |= pick(r, namespaces...) | pick(r, namespaces...)
 	},
 	"Unshareflags": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
+		//lint:ignore SA4000 each operand stands for itself
 		a.Sys.Unshareflags |= pick(r, namespaces...) | pick(r, namespaces...)
 	},
 	"Cloneflags user": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) { user(a, &a.Sys.Cloneflags, r) },

@@ -73,7 +73,8 @@ func escape(p unsafe.Pointer) {
 
 var (
 	alwaysFalse bool
-	escaped     unsafe.Pointer
+	//lint:ignore U1000 it is written to, for the effect
+	escaped unsafe.Pointer
 )
 
 // Peek returns n bytes of the child's memory from addr on. A page that can't be

@@ -148,6 +148,7 @@ func (p *Probe) Clone(flags uint64) (*Probe, error) {
 
 // cloneArgs is struct clone_args in its first version.
 type cloneArgs struct {
+	//lint:ignore U1000 the kernel reads it
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls uint64
 }
 

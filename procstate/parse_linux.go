@@ -91,6 +91,7 @@ type statFile struct {
 func parseStat(text []byte) (statFile, error) {
 	line := string(text)
 	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
+	//lint:ignore SA4000 the fields as proc(5) numbers them, less the first three
 	const state, flags, exitSignal = 3 - 3, 9 - 3, 38 - 3 // fields of proc(5); state is the third
 	if len(fields) <= exitSignal {
 		return statFile{}, fmt.Errorf("only %d fields behind the name", len(fields))

@@ -85,7 +85,8 @@ var (
 	group    sync.WaitGroup
 	errNow   = errors.New("now")
 	zero     int
-	cancel   context.CancelFunc
+	//lint:ignore U1000 it is written to, for the effect
+	cancel context.CancelFunc
 )
 
 func init() {
@@ -230,6 +231,7 @@ func getenv() { os.Getenv(text) }
 
 //go:nosplit
 //go:norace
+//lint:ignore SA4017 it is called for the stack that it needs
 func callRecurse() { recurse(number) }
 
 //go:nosplit

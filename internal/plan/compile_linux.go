@@ -78,6 +78,7 @@ func checkAttributes(attr *syscall.ProcAttr, sys *syscall.SysProcAttr) error {
 	case sys.Setctty && sys.Foreground:
 		return &Error{"Setctty and Foreground", fmt.Errorf("both set: %w", syscall.EINVAL)}
 	case sys.Setctty && sys.Ctty >= len(attr.Files):
+		//lint:ignore ST1005 it begins with the name of an attribute
 		return &Error{"Setctty", fmt.Errorf("Ctty is %d of %d files: %w", sys.Ctty, len(attr.Files), syscall.EINVAL)}
 	case (sys.Setctty || sys.Foreground) && (sys.Ctty < 0 || sys.Ctty > math.MaxInt32):
 		return &Error{"Ctty", syscall.EBADF}
