@@ -6,7 +6,7 @@ GO125     ?= go1.25.5
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # A test that hangs fails: no package needs half of this.
-TIMEOUT   ?= 10m
+TIMEOUT   ?= 20m
 FUZZTIME  ?= 30s
 TEST       = $(GO) test -timeout $(TIMEOUT)
 # The packages whose code runs between fork and the child's end, and the tests
