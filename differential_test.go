@@ -250,7 +250,7 @@ func TestForkExecState(t *testing.T) {
 // must inherit, or must not.
 func oddSignals(t *testing.T) {
 	signal.Ignore(syscall.SIGUSR1, syscall.SIGTTOU)
-	t.Cleanup(func() { signal.Reset(syscall.SIGUSR1, syscall.SIGTTOU) })
+	t.Cleanup(func() { unignore(syscall.SIGUSR1, syscall.SIGTTOU) })
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGUSR2)
 	t.Cleanup(func() { signal.Stop(caught) })

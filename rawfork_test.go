@@ -167,7 +167,7 @@ func TestChildHasDefaultHandlers(t *testing.T) {
 	signal.Notify(handled, syscall.SIGUSR2)
 	defer signal.Stop(handled)
 	signal.Ignore(syscall.SIGUSR1)
-	defer signal.Reset(syscall.SIGUSR1)
+	defer unignore(syscall.SIGUSR1)
 	inEveryLoad(t, func(t *testing.T) {
 		caughtBefore, ignoredBefore := signals(t, os.Getpid())
 		if caughtBefore == 0 || ignoredBefore == 0 {
@@ -531,6 +531,14 @@ func forkWhileLibcIsLocked() {
 	wantExit(7)
 	r.Read(make([]byte, size))
 	must(<-flushed)
+}
+
+// unignore undoes signal.Ignore. signal.Reset doesn't: it leaves the signal ignored,
+// and programs that are started later inherit that.
+func unignore(sigs ...os.Signal) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, sigs...)
+	signal.Stop(c)
 }
 
 // Several goroutines fork at once, each gets its own child.
