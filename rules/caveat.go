@@ -1,8 +1,11 @@
 package rules
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 )
 
 // A Caveat is something that goes wrong in a child of fork without care.
@@ -21,6 +24,9 @@ type Caveat struct {
 	bad, good func(ctx context.Context) (string, error)
 	// busy is the load of the parent under which it is shown.
 	busy string
+	// together says that tries may run at the same time: those that hang are then
+	// waited for together.
+	together bool
 }
 
 // A Showing is what a demonstration of a caveat counted.
@@ -57,10 +63,10 @@ func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
 		return showing, err
 	}
 	err = underLoad(busy, func() (err error) {
-		if showing.Bad, err = repeat(ctx, tries, c.bad); err != nil || c.good == nil {
+		if showing.Bad, err = c.repeat(ctx, tries, c.bad); err != nil || c.good == nil {
 			return err
 		}
-		showing.Good, err = repeat(ctx, tries, c.good)
+		showing.Good, err = c.repeat(ctx, tries, c.good)
 		return err
 	})
 	if err != nil {
@@ -70,20 +76,26 @@ func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
 }
 
 // repeat counts how tries go.
-func repeat(ctx context.Context, tries int, try func(context.Context) (string, error)) (map[string]int, error) {
+func (c Caveat) repeat(ctx context.Context, tries int, try func(context.Context) (string, error)) (map[string]int, error) {
+	batch := 1
+	if c.together {
+		batch = 16
+	}
 	counts := map[string]int{}
-	for range tries {
-		how, err := try(ctx)
-		if err == nil {
-			err = ctx.Err()
+	for left := tries; left > 0; left -= batch {
+		hows := make([]string, min(batch, left))
+		errs := make([]error, len(hows))
+		var group sync.WaitGroup
+		for i := range hows {
+			group.Go(func() { hows[i], errs[i] = try(ctx) })
 		}
-		if err != nil {
+		group.Wait()
+		if err := errors.Join(append(errs, ctx.Err())...); err != nil {
 			return counts, err
 		}
-		if how == "" {
-			how = well
+		for _, how := range hows {
+			counts[cmp.Or(how, well)]++
 		}
-		counts[how]++
 	}
 	return counts, nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,11 +14,13 @@ import (
 	"rawfork/child"
 	"rawfork/internal/forbidden"
 	"rawfork/internal/watchdog"
-	"rawfork/rules/internal/plainfork"
 )
 
 func caveats() []Caveat {
-	list := []Caveat{plainFork, heldOpen, sharedNonblock}
+	list := []Caveat{plainFork}
+	list = append(list, plainCaveats()...)
+	list = append(list, heldOpen, sharedNonblock)
+	list = append(list, sharedCaveats()...)
 	for _, unseen := range forbidden.Blind() {
 		list = append(list, blind(unseen))
 	}
@@ -26,26 +29,18 @@ func caveats() []Caveat {
 
 // plainFork is why there is this library.
 var plainFork = Caveat{
-	ID:      "plain-fork",
-	Claim:   "A child of fork() that was called through cgo and returns to Go hangs.",
-	Why:     "A cgo call gives its P away. The child's way back to Go waits for one, and all belong to threads that it hasn't got.",
-	Source:  "runtime.exitsyscall; golang/go#77032",
-	Instead: "rawfork.Fork, which keeps the P, and package child",
-	busy:    "alloc",
+	ID:       "plain-fork",
+	Claim:    "A child of fork() that was called through cgo and returns to Go hangs.",
+	Why:      "A cgo call gives its P away. The child's way back to Go waits for one, and all belong to threads that it hasn't got.",
+	Source:   "runtime.exitsyscall; golang/go#77032",
+	Instead:  "rawfork.Fork, which keeps the P, and package child",
+	busy:     "alloc",
+	Rare:     true,
+	together: true,
 	bad: func(ctx context.Context) (string, error) {
-		sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-		if err != nil {
-			return "", err
-		}
-		defer sink.Close()
-		pid := plainfork.Fork(int(sink.Fd()))
-		if pid == 0 {
-			fmt.Println("hello from the child")
-			child.Exit(done)
-		}
-		return ended(ctx, pid)
+		return withStderr(ctx, viaPlain, func() { fmt.Println("hello from the child") })
 	},
-	good: func(ctx context.Context) (string, error) { return forkInto(ctx, writeNothing) },
+	good: func(ctx context.Context) (string, error) { return forkInto(ctx, writeNothing, limit) },
 }
 
 // heldOpen is chapter row C8's second half.
@@ -99,7 +94,7 @@ func closeBehind(ctx context.Context, fork func(fd int) (int, error), timeout in
 		_, err := rawfork.Wait(pid)
 		return "stayed open", err
 	}
-	return ended(ctx, pid)
+	return ended(ctx, pid, limit)
 }
 
 func pollHangup(fd, timeout int) bool {
@@ -135,7 +130,7 @@ func nonblockAfter(ctx context.Context, handler func(fd int)) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	how, err := ended(ctx, pid)
+	how, err := ended(ctx, pid, limit)
 	if how != "" || err != nil {
 		return how, err
 	}
@@ -160,7 +155,7 @@ func blind(unseen forbidden.Unseen) Caveat {
 		busy:    "gc",
 		Rare:    unseen.ID == "guard-gosched", // it mostly dies of the next check of the runtime
 		bad: func(ctx context.Context) (string, error) {
-			how, err := forkInto(ctx, unseen.Run)
+			how, err := forkInto(ctx, unseen.Run, controlLimit)
 			if how == "" {
 				how = "ran unseen"
 			}
@@ -168,7 +163,7 @@ func blind(unseen forbidden.Unseen) Caveat {
 		},
 	}
 	if unseen.Instead != "" {
-		c.good = func(ctx context.Context) (string, error) { return forkInto(ctx, unseen.Way) }
+		c.good = func(ctx context.Context) (string, error) { return forkInto(ctx, unseen.Way, limit) }
 	}
 	return c
 }
@@ -177,7 +172,7 @@ func blind(unseen forbidden.Unseen) Caveat {
 const hung = "hung"
 
 // forkInto forks a child that runs f without any output, and tells how it ended.
-func forkInto(ctx context.Context, f func()) (string, error) {
+func forkInto(ctx context.Context, f func(), limit time.Duration) (string, error) {
 	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return "", err
@@ -193,15 +188,13 @@ func forkInto(ctx context.Context, f func()) (string, error) {
 		f()
 		child.Exit(done)
 	}
-	return ended(ctx, pid)
+	return ended(ctx, pid, limit)
 }
 
 // ended waits for a child that should exit with the status done.
-func ended(ctx context.Context, pid int) (string, error) {
-	if pid < 0 {
-		return "", os.NewSyscallError("fork", unix.Errno(-pid))
-	}
-	status, state, err := watchdog.Wait(ctx, pid, controlLimit)
+func ended(ctx context.Context, pid int, limit time.Duration) (string, error) {
+	status, state, err := watchdog.Wait(ctx, pid, limit)
+	reapGroup(pid)
 	switch {
 	case err != nil:
 		return "", err

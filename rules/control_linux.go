@@ -53,13 +53,11 @@ func runControl(ctx context.Context, n int) ([][]outcome, error) {
 	for i, action := range controlActions {
 		outcomes[i] = make([]outcome, n)
 		for j := range n {
-			syscall.ForkLock.Lock()
 			pid := plainfork.Fork(fd)
 			if pid == 0 {
 				action.run()
 				syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 			}
-			syscall.ForkLock.Unlock()
 			group.Go(func() { outcomes[i][j], errs[i*n+j] = awaitControl(ctx, pid) })
 		}
 	}
@@ -72,6 +70,7 @@ func awaitControl(ctx context.Context, pid int) (outcome, error) {
 		return outcome{}, os.NewSyscallError("fork", syscall.Errno(-pid))
 	}
 	status, hung, err := watchdog.Wait(ctx, pid, controlLimit)
+	reapGroup(pid)
 	switch {
 	case err != nil:
 		return outcome{}, err
@@ -81,4 +80,14 @@ func awaitControl(ctx context.Context, pid int) (outcome, error) {
 		return outcome{wrong: fmt.Sprintf("wait status %#x", uint32(status))}, nil
 	}
 	return outcome{}, nil
+}
+
+// reapGroup reaps what a child that the watchdog killed had started, where it comes
+// to this process because that is a subreaper. The group has been killed with it.
+func reapGroup(pgid int) {
+	for {
+		if _, err := syscall.Wait4(-pgid, nil, 0, nil); err != nil && err != syscall.EINTR {
+			return // ECHILD
+		}
+	}
 }

@@ -92,6 +92,23 @@ on your machine. This page is generated from the same table, by ` + "`go generat
 		}
 	}
 	b.WriteString(`
+## guard-schedtrace
+
+Under GODEBUG=schedtrace a child that the guard stops may hang after it has said why.
+A dying program takes the scheduler's lock to print its state, and the parent's
+monitor may have held that lock at the fork. TestGuardUnderTracing counts it.
+
+Source: runtime/panic.go: startpanic_m.
+Instead: no schedtrace in programs that fork, or children that keep the rules.
+
+## nil-dereference
+
+A child of the library that dereferences nil dies of SIGSEGV, without a traceback. The
+handler that makes a panic of it is gone. TestNilDereference shows it.
+
+Source: runtime/proc.go: syscall_runtime_AfterForkInChild.
+Instead: a check.
+
 ## The hang matrix
 
 Children of every kind, under every load of the parent, with GOMAXPROCS of 1, 2 and

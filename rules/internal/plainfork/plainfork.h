@@ -6,7 +6,9 @@
 
 /*
  * plain_fork calls fork() and returns its result, or -errno, in both processes.
- * The child's standard output and error go to the descriptor sink.
+ * The child's standard output and error go to the descriptor sink. It leads a
+ * process group, to be killed with all that it starts, and is killed when the
+ * thread that forked ends: it hangs, and must not outlive the program.
  */
 int plain_fork(int sink);
 
