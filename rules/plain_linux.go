@@ -243,7 +243,8 @@ func contents(file *os.File) (string, error) {
 // What the children do.
 
 var (
-	held     = lockedMutex()
+	held = lockedMutex()
+	//lint:ignore U1000 it is written to, for the effect
 	sink     any
 	empty    string
 	buffered *bufio.Writer
