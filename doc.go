@@ -17,7 +17,7 @@
 //
 // What the child may not do is not a matter of luck: a call that could
 // allocate, lock or grow the stack dies at once, with exit status 2 and the
-// function's name in a traceback, and never hangs. [Fork] states the contract,
+// function's name in a traceback, instead of hanging. [Fork] states the contract,
 // CAVEATS.md the limits of the guard and what goes wrong without it.
 //
 // Fork is real on linux/amd64 and linux/arm64 with cgo. Elsewhere the module

@@ -471,8 +471,8 @@ func TestSpawnRefuses(t *testing.T) {
 	}
 }
 
-func TestMethodWithoutHelper(t *testing.T) {
-	_, err := rawfork.ByHelper.ForkExec("/bin/true", nil, nil)
+func TestUnknownMethod(t *testing.T) {
+	_, err := rawfork.Method(99).ForkExec("/bin/true", nil, nil)
 	wantUnsupported(t, err, "method")
 }
 
@@ -723,7 +723,7 @@ func startAtProcessLimit() {
 // ---- Names. ----
 
 func TestParseMethod(t *testing.T) {
-	for _, m := range append(rawfork.Methods(), rawfork.ByHelper) {
+	for _, m := range rawfork.Methods() {
 		if got, err := rawfork.ParseMethod(m.String()); err != nil || got != m {
 			t.Errorf("%v parses as %v, %v", m, got, err)
 		}

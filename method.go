@@ -30,18 +30,14 @@ const (
 	BySpawn
 	// BySyscall is [syscall.ForkExec] itself, the reference.
 	BySyscall
-	// ByHelper is the single-threaded helper process of package helper. It is
-	// helper.Helper.ForkExec; the method itself has no helper to ask, and its
-	// ForkExec is [errors.ErrUnsupported].
-	ByHelper
 )
 
-var methodNames = [...]string{ByFork: "fork", ByVfork: "vfork", BySpawn: "spawn", BySyscall: "syscall", ByHelper: "helper"}
+var methodNames = [...]string{ByFork: "fork", ByVfork: "vfork", BySpawn: "spawn", BySyscall: "syscall"}
 
-// Methods returns the methods that need nothing but the call: all but ByHelper.
+// Methods returns all methods.
 func Methods() []Method { return []Method{ByFork, ByVfork, BySpawn, BySyscall} }
 
-// String returns the method's name: fork, vfork, spawn, syscall or helper.
+// String returns the method's name: fork, vfork, spawn or syscall.
 func (m Method) String() string {
 	if m < 0 || int(m) >= len(methodNames) {
 		return fmt.Sprintf("method(%d)", int(m))

@@ -24,9 +24,10 @@ func Exit(code int) {
 
 // Fork wraps fork(2) for a child that forks again: it returns the grandchild's
 // pid, and 0 in the grandchild, to which all rules of the child apply, or -1 with
-// an errno. Whoever forks must reap: see [Wait4]. It is a bare clone(2) without libc's atfork handlers; that is safe here, where the
-// caller is the only thread and no libc code runs. libc's thread id stays right
-// in the grandchild, should C code run there.
+// an errno. Whoever forks must reap: see [Wait4]. It is a bare clone(2) without
+// libc's atfork handlers; that is safe here, where the caller is the only thread
+// and no libc code runs. libc's thread id stays right in the grandchild, should C
+// code run there.
 //
 //go:nosplit
 //go:norace

@@ -70,6 +70,12 @@ func describe(files []*os.File) int {
 	fmt.Fprintf(files[0], "args %q\n", os.Args)
 	fmt.Fprintf(files[0], "dir %s\n", dir)
 	fmt.Fprintf(files[0], "ppid %d\n", os.Getppid())
+	status, _ := os.ReadFile("/proc/self/status")
+	for _, line := range strings.Split(string(status), "\n") {
+		if mask, ok := strings.CutPrefix(line, "SigBlk:\t"); ok {
+			fmt.Fprintf(files[0], "mask %s\n", mask)
+		}
+	}
 	for _, entry := range os.Environ() {
 		fmt.Fprintf(files[0], "env %s\n", entry)
 	}

@@ -26,7 +26,6 @@
 enum rf_type {
 	RF_HELLO = 1,  /* request: struct rf_hello; answered by RF_REPLY */
 	RF_GO,         /* request: struct rf_go, a name, an environment */
-	RF_EXEC,       /* request: a plan; the last descriptor is its error pipe */
 	RF_REPLY = 16, /* answer: struct rf_reply, perhaps a pidfd */
 	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
 	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */

@@ -58,6 +58,9 @@ func runCaveats(ctx context.Context, options rules.RunOptions, asJSON bool, writ
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if errors.Is(err, rules.ErrNoMatch) {
+		return usagef("caveats: %v", err)
+	}
 	if err != nil {
 		return fmt.Errorf("caveats: %w", err)
 	}

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -15,6 +16,9 @@ type RunOptions struct {
 	Match string // a regular expression for the ids of caveats and the name "matrix"; "" for all
 	Tries int    // of each caveat; the matrix makes 40 times as many forks
 }
+
+// ErrNoMatch is what Run returns when no caveat's id matches, nor matrix.
+var ErrNoMatch = errors.New("nothing matches")
 
 // forksPerTry makes the matrix 2,000 forks long when caveats are tried 50 times.
 const forksPerTry = 40
@@ -52,7 +56,7 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 		}
 	}
 	if !found {
-		return report, fmt.Errorf("nothing matches %q: there are the caveats' ids and matrix", options.Match)
+		return report, fmt.Errorf("%w %q: there are the caveats' ids and matrix", ErrNoMatch, options.Match)
 	}
 	return report, nil
 }
