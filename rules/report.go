@@ -74,6 +74,7 @@ func (r Report) Markdown() string {
 Each caveat is shown by a demonstration that really goes wrong, over many tries and
 under a watchdog, beside the library's way, which doesn't. ` + "`rawfork caveats`" + ` runs them
 on your machine. This page is generated from the same table, by ` + "`go generate ./rules`" + `.
+Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 
 `)
 	fmt.Fprintf(&b, "%s%s\n", measured, r.Machine)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +19,7 @@ import (
 )
 
 // Guarded are the actions that the stack guard of a child must stop.
-func Guarded() []Action { return guarded }
+func Guarded() []Action { return append(slices.Clip(guarded), guardedHere...) }
 
 var guarded = []Action{
 	{"print by fmt", "forbidden.printFmt", printFmt, true},
@@ -44,8 +45,7 @@ var guarded = []Action{
 	{"close a channel", "runtime.closechan", closeChannel, false},
 	{"select", "runtime.selectgo", selectTwo, false},
 	{"defer a call with arguments", "forbidden.deferCall", deferCall, false},
-	{"recover", "runtime.gorecover", recoverNow, false},
-	{"index out of range", "runtime.panic", outOfRange, false},
+	{"index out of range", "forbidden.outOfRange", outOfRange, false},
 	{"divide by zero", "runtime.panicdivide", divide, false},
 	{"assert a type", "runtime.typeAssert", assertType, false},
 	{"sleep by package time", "time.Sleep", sleep, false},

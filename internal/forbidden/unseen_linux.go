@@ -12,7 +12,7 @@ import (
 
 // Blind are the actions that run in a child without the guard seeing them.
 func Blind() []Unseen {
-	return []Unseen{
+	return append([]Unseen{
 		{"guard-syscall", "syscall.Syscall", systemCall,
 			"it is nosplit, and on its way through the scheduler it puts the normal stack guard back",
 			false, "child.Syscall or another function of package child", rawSystemCall},
@@ -43,7 +43,7 @@ func Blind() []Unseen {
 		{"guard-thread", "runtime.LockOSThread", lockThread,
 			"it is nosplit",
 			true, "nothing: the child has one thread", nothing},
-	}
+	}, unseenHere...)
 }
 
 // node has a pointer, whose store needs the write barrier.
