@@ -145,7 +145,12 @@ func (p *process) identify(s *State, pid int) error {
 	if s.PID, err = status.number("Pid"); err != nil {
 		return err
 	}
-	if group, err := status.number("Tgid"); err != nil || group != s.PID {
+	switch group, err := status.number("Tgid"); {
+	case err != nil:
+		return err
+	case group == 0: // its parent reaped it while the kernel wrote the text
+		return errGone
+	case group != s.PID:
 		return fmt.Errorf("a thread of process %d: %w", group, errThread)
 	}
 	if self, err := os.Readlink("/proc/self"); err == nil {
