@@ -2,28 +2,36 @@ package rawfork_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// The library stands on the standard library and golang.org/x/sys. What else the
-// module needs is for the command, the examples, the figures and the tests.
+// The library stands on the standard library and golang.org/x/sys; what reads and
+// compares the state of processes on two modules more. What else the module needs
+// is for the command, the examples, the figures and the tests.
 func TestDependencies(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}",
-		".", "./child", "./helper", "./probe").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, out)
-	}
-	var foreign []string
-	for _, path := range strings.Fields(string(out)) {
-		if path != "rawfork" && !strings.HasPrefix(path, "rawfork/") && !strings.HasPrefix(path, "golang.org/x/sys/") {
-			foreign = append(foreign, path)
+	for _, c := range []struct {
+		packages []string
+		modules  []string
+	}{
+		{[]string{".", "./child", "./helper"}, []string{"golang.org/x/sys"}},
+		{[]string{"./procstate", "./probe"},
+			[]string{"golang.org/x/sys", "github.com/google/go-cmp", "github.com/prometheus/procfs"}},
+	} {
+		args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, c.packages...)
+		out, err := exec.Command("go", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list: %v\n%s", err, out)
 		}
-	}
-	if diff := cmp.Diff([]string(nil), foreign); diff != "" {
-		t.Errorf("imported by the library, or by what it imports (-want +got):\n%s", diff)
+		foreign := slices.DeleteFunc(strings.Fields(string(out)), func(module string) bool {
+			return module == "rawfork" || slices.Contains(c.modules, module)
+		})
+		if diff := cmp.Diff([]string{}, foreign); diff != "" {
+			t.Errorf("imported by %v, or by what they import (-want +got):\n%s", c.packages, diff)
+		}
 	}
 }
 

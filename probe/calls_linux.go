@@ -48,11 +48,7 @@ func (p *Probe) CloseFd(fd int) error { return only(p.call("close", unix.SYS_CLO
 
 // KeepOnly closes all of the child's descriptors but fds and the probe's own.
 func (p *Probe) KeepOnly(fds ...int) error {
-	sock, err := p.socket()
-	if err != nil {
-		return err
-	}
-	keep := append([]int{sock}, fds...)
+	keep := append([]int{p.theirs}, fds...)
 	for first := 0; ; {
 		last := math.MaxUint32 // of the gap that begins at first
 		for _, fd := range keep {
@@ -70,12 +66,6 @@ func (p *Probe) KeepOnly(fds ...int) error {
 		}
 		first = last + 2
 	}
-}
-
-// socket is the child's descriptor of its end of the probe.
-func (p *Probe) socket() (int, error) {
-	fd, err := Load(p, &static.sock)
-	return int(fd), err
 }
 
 // Dup wraps dup(2).
@@ -123,6 +113,26 @@ func (p *Probe) Ioctl(fd int, request uint, arg any) (int, error) {
 	return p.call("ioctl", unix.SYS_IOCTL, fd, request, arg)
 }
 
+// EpollCreate1 wraps epoll_create1(2).
+func (p *Probe) EpollCreate1(flags int) (int, error) {
+	return p.call("epoll_create1", unix.SYS_EPOLL_CREATE1, flags)
+}
+
+// EpollCtl wraps epoll_ctl(2). event may be nil for EPOLL_CTL_DEL.
+func (p *Probe) EpollCtl(epfd, op, fd int, event *unix.EpollEvent) error {
+	return only(p.call("epoll_ctl", unix.SYS_EPOLL_CTL, epfd, op, fd, event))
+}
+
+// EpollWait wraps epoll_wait(2): it fills events and returns how many they are.
+// A timeout of 0 asks only, one below 0 waits for ever.
+func (p *Probe) EpollWait(epfd int, events []unix.EpollEvent, timeout time.Duration) (int, error) {
+	msec := -1
+	if timeout >= 0 {
+		msec = int(timeout.Milliseconds())
+	}
+	return p.call("epoll_pwait", unix.SYS_EPOLL_PWAIT, epfd, events, len(events), msec, nil, 0)
+}
+
 // Umask wraps umask(2) and returns the mask as it was.
 func (p *Probe) Umask(mask int) (int, error) { return p.call("umask", unix.SYS_UMASK, mask) }
 
@@ -155,6 +165,12 @@ func (p *Probe) ClockGettime(clock int) (time.Duration, error) {
 	var ts unix.Timespec
 	_, err := p.call("clock_gettime", unix.SYS_CLOCK_GETTIME, clock, &ts)
 	return time.Duration(ts.Nano()), err
+}
+
+// Times wraps times(2): CPU times in clock ticks, of which a second has 100.
+func (p *Probe) Times() (tms unix.Tms, err error) {
+	_, err = p.call("times", unix.SYS_TIMES, &tms)
+	return tms, err
 }
 
 // Getrusage wraps getrusage(2): who is RUSAGE_SELF or RUSAGE_CHILDREN.
@@ -198,6 +214,17 @@ func (p *Probe) Mmap(length, prot, flags, fd int) (uintptr, error) {
 	return uintptr(addr), err
 }
 
+// Place gives the child new memory of its own, with b in it, and returns its
+// address: for what a system call finds by a pointer in a structure, such as the
+// program of a sock_fprog. The memory can be written too, and takes whole pages.
+func (p *Probe) Place(b []byte) (uintptr, error) {
+	addr, err := p.Mmap(max(len(b), 1), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, -1)
+	if err == nil {
+		err = p.Poke(addr, b)
+	}
+	return addr, err
+}
+
 // Munmap wraps munmap(2).
 func (p *Probe) Munmap(addr uintptr, length int) error {
 	return only(p.call("munmap", unix.SYS_MUNMAP, addr, length))
@@ -208,6 +235,14 @@ func (p *Probe) Madvise(addr uintptr, length, advice int) error {
 	return only(p.call("madvise", unix.SYS_MADVISE, addr, length, advice))
 }
 
+// Mlock wraps mlock(2).
+func (p *Probe) Mlock(addr uintptr, length int) error {
+	return only(p.call("mlock", unix.SYS_MLOCK, addr, length))
+}
+
+// Mlockall wraps mlockall(2).
+func (p *Probe) Mlockall(flags int) error { return only(p.call("mlockall", unix.SYS_MLOCKALL, flags)) }
+
 // Wait4 wraps wait4(2) for the child's own children. pid and options are those
 // of the call. A probe's [Probe.Wait] finds its status even so, but for one that
 // was reaped here.
@@ -215,6 +250,15 @@ func (p *Probe) Wait4(pid, options int) (int, syscall.WaitStatus, error) {
 	var status uint32
 	wpid, err := p.call("wait4", unix.SYS_WAIT4, pid, &status, options, 0)
 	return wpid, syscall.WaitStatus(status), err
+}
+
+// Waitid wraps waitid(2) for the child's own children. With WNOHANG the zero
+// Siginfo says that there is nothing to tell yet. What [Probe.Wait4] says of a
+// probe that was reaped goes for it too: WNOWAIT leaves it.
+func (p *Probe) Waitid(idtype, id, options int) (Siginfo, error) {
+	var info unix.Siginfo
+	_, err := p.call("waitid", unix.SYS_WAITID, idtype, id, &info, options, 0)
+	return siginfo(&info), err
 }
 
 // only drops the result of a call that is 0.

@@ -29,6 +29,7 @@ type Probe struct {
 	pid    int    // as this process sees it
 	parent *Probe // nil for a child of this process
 	born   *Call  // the call that made it, nil for a child of Fork
+	theirs int    // the child's descriptor of its end
 	limit  atomic.Int64
 
 	mu     sync.Mutex // held while a request or a reply is on its way
@@ -160,8 +161,8 @@ func (p *Probe) fork(name string, q request, data []byte, vfork bool, parent *Pr
 	if err != nil {
 		return nil, p.wrap(name, err)
 	}
-	// The grandchild tells its pid, and the kernel translates it: in a pid
-	// namespace of its own it would say 1.
+	// The kernel tells the grandchild's pid as it is here: in a pid namespace of
+	// its own it would say 1.
 	err = unix.SetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	c := &Call{p: p, name: name, request: q, forks: vfork}
 	g := &Probe{parent: parent, born: c, sock: ours, pidfd: -1}
@@ -215,9 +216,11 @@ func (p *Probe) adopt() error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := parseReply(message, 0, 0); err != nil {
+	hello, _, err := parseReply(message, 0, 0)
+	if err != nil {
 		return err
 	}
+	p.theirs = int(hello.result)
 	if p.pid == 0 {
 		if p.pid, err = sender(control); err != nil {
 			return err

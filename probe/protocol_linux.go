@@ -45,8 +45,8 @@ type request struct {
 	out  region // where the bytes after the reply's header come from
 }
 
-// reply answers a request. A grandchild's first message is a reply that nobody
-// asked for: seq is 0, result its pid.
+// reply answers a request. A child's first message is a reply that nobody asked
+// for: seq is 0, result the child's descriptor of the socket.
 type reply struct {
 	seq    uintptr
 	result uintptr

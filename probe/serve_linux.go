@@ -27,7 +27,6 @@ const exitBroken = 125
 var static struct {
 	request request
 	reply   reply
-	sock    uintptr // the parent asks for it
 	msg     msghdr
 	iov     [2]region // struct iovec is an address and a length
 	control struct {
@@ -61,9 +60,8 @@ func serve(sock int, closing []int) {
 	for _, fd := range closing {
 		child.Close(fd)
 	}
-	hello(0)
+	hello(sock)
 	for {
-		static.sock = uintptr(sock)
 		answer(sock)
 		passed, errno := receive(sock)
 		sock = act(sock, passed, errno)
@@ -97,7 +95,7 @@ func act(sock, passed int, errno syscall.Errno) int {
 		if q.op != opCloneFiles {
 			child.Close(sock)
 		}
-		hello(uintptr(child.Getpid()))
+		hello(passed)
 		return passed
 	}
 	if passed >= 0 && q.op != opCloneFiles {
@@ -116,12 +114,12 @@ func call(q *request) (uintptr, syscall.Errno) {
 	return child.Syscall(q.trap, q.args[0], q.args[1], q.args[2], q.args[3], q.args[4], q.args[5])
 }
 
-// hello makes the first message of a new child.
+// hello makes the first message of a new child: its descriptor of the probe.
 //
 //go:nosplit
 //go:norace
-func hello(pid uintptr) {
-	static.reply.seq, static.reply.result, static.reply.errno = 0, pid, 0
+func hello(sock int) {
+	static.reply.seq, static.reply.result, static.reply.errno = 0, uintptr(sock), 0
 	static.request.out.len = 0
 }
 

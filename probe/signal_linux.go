@@ -119,3 +119,17 @@ func (p *Probe) Raise(sig syscall.Signal) error {
 	}
 	return err
 }
+
+// RaiseThread is [Probe.Raise] by tgkill(2): the signal is sent to the child's
+// thread, not to the process, which makes a difference while it is pending.
+func (p *Probe) RaiseThread(sig syscall.Signal) error {
+	pid, err := p.Getpid()
+	if err != nil {
+		return err
+	}
+	tid, err := p.Gettid()
+	if err == nil {
+		_, err = p.call(fmt.Sprintf("tgkill %v", sig), unix.SYS_TGKILL, pid, tid, int(sig))
+	}
+	return err
+}

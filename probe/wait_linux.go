@@ -159,26 +159,44 @@ func (p *Probe) peekStatus() (status syscall.WaitStatus, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	return waitStatus(&info)
+	return siginfo(&info).waitStatus()
 }
 
-// waitStatus is the status of wait4 that says what info of waitid says.
-func waitStatus(info *unix.Siginfo) (status syscall.WaitStatus, ok bool) {
-	// The part of siginfo_t that waitid fills; x/sys has no names for it.
-	child := (*struct{ signo, errno, code, _, pid, uid, status int32 })(unsafe.Pointer(info))
-	const (
-		exited = iota + 1 // CLD_EXITED and so on
-		killed
-		dumped
-	)
+// Siginfo is the part of siginfo_t that waitid(2) fills.
+type Siginfo struct {
+	Signal syscall.Signal // SIGCHLD, 0 when there is nothing to tell
+	Code   int            // CldExited and so on
+	Pid    int            // as the waiting process sees it
+	UID    int            // the child's real user id
+	Status int            // exit status for CldExited, else the number of a signal
+}
+
+// What a [Siginfo] has in Code; x/sys has no names for them.
+const (
+	CldExited = iota + 1
+	CldKilled
+	CldDumped
+	CldTrapped
+	CldStopped
+	CldContinued
+)
+
+// siginfo gives names to what is in info.
+func siginfo(info *unix.Siginfo) Siginfo {
+	i := (*struct{ signo, errno, code, _, pid, uid, status int32 })(unsafe.Pointer(info))
+	return Siginfo{syscall.Signal(i.signo), int(i.code), int(i.pid), int(i.uid), int(i.status)}
+}
+
+// waitStatus is the status of wait4 that says the same of a child that ended.
+func (i Siginfo) waitStatus() (status syscall.WaitStatus, ok bool) {
 	const coreFlag = 0x80
-	switch child.code {
-	case exited:
-		return syscall.WaitStatus(child.status&0xff) << 8, true
-	case killed:
-		return syscall.WaitStatus(child.status), true
-	case dumped:
-		return syscall.WaitStatus(child.status | coreFlag), true
+	switch i.Code {
+	case CldExited:
+		return syscall.WaitStatus(i.Status&0xff) << 8, true
+	case CldKilled:
+		return syscall.WaitStatus(i.Status), true
+	case CldDumped:
+		return syscall.WaitStatus(i.Status | coreFlag), true
 	}
 	return 0, false
 }

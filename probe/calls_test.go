@@ -1,0 +1,181 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package probe_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rawfork/probe"
+	"rawfork/procstate"
+)
+
+// The two sides of a fork, read from /proc, differ in what fork(2) says and in
+// no descriptor: those of the probe are left out.
+func TestState(t *testing.T) {
+	p := fork(t)
+	self, err := probe.Self()
+	check(t, err)
+	state, err := p.State()
+	check(t, err)
+	equal(t, "pid", state.PID, p.Pid())
+	equal(t, "ppid", state.PPID, os.Getpid())
+	equal(t, "threads", len(state.Threads), 1)
+	for _, c := range procstate.Changes(&procstate.State{Descriptors: self.Descriptors},
+		&procstate.State{Descriptors: state.Descriptors}, "Descriptors[].Offset") {
+		t.Errorf("descriptors of parent and child differ: %v", c)
+	}
+	_, err = p.Umask(0o031)
+	check(t, err)
+	g, err := p.Fork()
+	check(t, err)
+	state, err = g.State()
+	check(t, err)
+	equal(t, "umask of the grandchild", state.Umask, procstate.Umask(0o031))
+	for fd := range state.Descriptors {
+		if fd >= 512 {
+			t.Errorf("the grandchild has descriptor %d of the probe: %+v", fd, state.Descriptors[fd])
+		}
+	}
+	call := p.Start(unix.SYS_PPOLL, nil, 0, nil, nil, 0)
+	check(t, call.Blocked())
+	_, err = p.State()
+	check(t, err)
+
+	check(t, g.Kill(unix.SIGKILL))
+	check(t, p.Kill(unix.SIGKILL))
+	if _, err := call.Wait(); err == nil {
+		t.Error("a call to a child that was killed succeeded")
+	}
+	state, err = p.State()
+	check(t, err)
+	equal(t, "state of a zombie", state.Run, "Z")
+	_, err = p.Wait()
+	check(t, err)
+	_, err = p.State()
+	wantErr(t, "state of a child that was reaped", err, unix.ESRCH)
+	wantErr(t, "state of a child that was reaped", err, os.ErrProcessDone)
+	check(t, p.Close())
+	_, err = p.State()
+	wantErr(t, "state of a closed probe", err, os.ErrClosed)
+}
+
+// Epoll instances are the child's, and its alone to set up here.
+func TestEpoll(t *testing.T) {
+	p := fork(t)
+	r, w, err := p.Pipe2(unix.O_CLOEXEC)
+	check(t, err)
+	ep, err := p.EpollCreate1(unix.EPOLL_CLOEXEC)
+	check(t, err)
+	check(t, p.EpollCtl(ep, unix.EPOLL_CTL_ADD, r, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: 77}))
+	events := make([]unix.EpollEvent, 3)
+	n, err := p.EpollWait(ep, events, 0)
+	check(t, err)
+	equal(t, "events of an empty pipe", n, 0)
+	_, err = p.Write(w, []byte("x"))
+	check(t, err)
+	n, err = p.EpollWait(ep, events, -1)
+	check(t, err)
+	equal(t, "events", events[:n], []unix.EpollEvent{{Events: unix.EPOLLIN, Fd: 77}})
+	check(t, p.EpollCtl(ep, unix.EPOLL_CTL_DEL, r, nil))
+	n, err = p.EpollWait(ep, events, 0)
+	check(t, err)
+	equal(t, "events when there is nothing to wait for", n, 0)
+}
+
+// A structure that points to another is built in the child: here an iovec.
+func TestPlace(t *testing.T) {
+	p := fork(t)
+	r, w, err := p.Pipe2(0)
+	check(t, err)
+	text, err := p.Place([]byte("by a pointer"))
+	check(t, err)
+	n, err := p.Syscall(unix.SYS_WRITEV, w, &struct{ base, len uintptr }{text, 12}, 1)
+	check(t, err)
+	equal(t, "written", n, uintptr(12))
+	got := make([]byte, 20)
+	n2, err := p.Read(r, got)
+	check(t, err)
+	equal(t, "read", string(got[:n2]), "by a pointer")
+	empty, err := p.Place(nil)
+	check(t, err)
+	check(t, p.Munmap(empty, os.Getpagesize()))
+}
+
+// A signal is pending for the process or for its thread, and /proc tells which.
+func TestRaisePending(t *testing.T) {
+	p := fork(t)
+	_, err := p.Sigprocmask(unix.SIG_BLOCK, probe.Mask(unix.SIGUSR1, unix.SIGUSR2))
+	check(t, err)
+	check(t, p.Raise(unix.SIGUSR1))
+	check(t, p.RaiseThread(unix.SIGUSR2))
+	pending, err := p.Sigpending()
+	check(t, err)
+	equal(t, "pending", pending, probe.Mask(unix.SIGUSR1, unix.SIGUSR2))
+	state, err := p.State()
+	check(t, err)
+	equal(t, "for the process", uint64(state.ProcessPending), probe.Mask(unix.SIGUSR1))
+	equal(t, "for the thread", uint64(state.Pending), probe.Mask(unix.SIGUSR2))
+}
+
+func TestWaitid(t *testing.T) {
+	p := fork(t)
+	g, err := p.Fork()
+	check(t, err)
+	info, err := p.Waitid(unix.P_PID, g.Pid(), unix.WEXITED|unix.WNOHANG)
+	check(t, err)
+	equal(t, "of a child that lives", info, probe.Siginfo{})
+	check(t, g.Kill(unix.SIGSTOP))
+	want := probe.Siginfo{Signal: unix.SIGCHLD, Pid: g.Pid(), UID: os.Getuid()}
+	for _, step := range []struct {
+		name         string
+		sig          unix.Signal
+		options      int
+		code, status int
+	}{
+		{"stopped", unix.SIGSTOP, unix.WSTOPPED, probe.CldStopped, int(unix.SIGSTOP)},
+		{"continued", unix.SIGCONT, unix.WCONTINUED, probe.CldContinued, int(unix.SIGCONT)},
+		{"killed", unix.SIGKILL, unix.WEXITED, probe.CldKilled, int(unix.SIGKILL)},
+	} {
+		check(t, g.Kill(step.sig))
+		info, err = p.Waitid(unix.P_PID, g.Pid(), step.options|unix.WNOWAIT)
+		check(t, err)
+		want.Code, want.Status = step.code, step.status
+		equal(t, step.name, info, want)
+	}
+	status, err := g.Wait()
+	check(t, err)
+	equal(t, "signal", status.Signal(), unix.SIGKILL)
+	_, err = p.Waitid(unix.P_ALL, 0, unix.WEXITED)
+	wantErr(t, "waitid without a child", err, unix.ECHILD)
+}
+
+// The other wrappers ask the kernel for what they say.
+func TestWrappers(t *testing.T) {
+	p := fork(t)
+	sid, err := p.Setsid()
+	check(t, err)
+	equal(t, "session", sid, p.Pid())
+	tms, err := p.Times()
+	check(t, err)
+	equal(t, "time of children before there were any", [2]int64{tms.Cutime, tms.Cstime}, [2]int64{})
+	addr, err := p.Place(make([]byte, 1))
+	check(t, err)
+	if err := p.Mlock(addr, 1); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOMEM) {
+		check(t, err)
+		state, err := p.State()
+		check(t, err)
+		for _, m := range state.Maps {
+			if uintptr(m.Start) <= addr && addr < uintptr(m.End) {
+				equal(t, "locked", m.Locked, uint64(os.Getpagesize()))
+			}
+		}
+	}
+	wantErr(t, "mlockall", p.Mlockall(0), unix.EINVAL)
+	_, err = p.Syscall(unix.SYS_GETPID, unsafe.Pointer(t))
+	wantErr(t, "an unsafe.Pointer for an argument", err, unix.EINVAL)
+}
