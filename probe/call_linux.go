@@ -154,6 +154,9 @@ func (p *Probe) sendMessage(message []byte, passed int) error {
 // is done. The caller holds p.mu.
 func (p *Probe) receiveUntil(c *Call, deadline time.Time) error {
 	for !c.done {
+		if p.closed { // sock may be another's by now
+			return os.ErrClosed
+		}
 		message, _, err := p.receive(deadline)
 		if err == errGone {
 			for _, q := range p.queue {

@@ -37,6 +37,8 @@ type Probe struct {
 	queue  []*Call // not answered yet
 	buffer []byte
 	execed bool
+
+	family sync.Mutex
 	kids   []*Probe
 
 	life   sync.RWMutex // held for reading while sock or pidfd are in use
@@ -184,9 +186,9 @@ func (p *Probe) fork(name string, q request, data []byte, vfork bool, parent *Pr
 		}
 		return nil, p.wrap(name, err)
 	}
-	p.mu.Lock()
+	p.family.Lock()
 	p.kids = append(p.kids, g)
-	p.mu.Unlock()
+	p.family.Unlock()
 	return g, nil
 }
 
@@ -295,9 +297,9 @@ func (p *Probe) wrap(name string, err error) error {
 // and gives the descriptors back. Calls that other goroutines are making fail.
 // Closing a probe again does nothing.
 func (p *Probe) Close() error {
-	p.mu.Lock()
+	p.family.Lock() // and not mu, which a call holds that Close is to end
 	kids := slices.Clone(p.kids)
-	p.mu.Unlock()
+	p.family.Unlock()
 	var errs []error
 	for _, kid := range kids {
 		errs = append(errs, kid.Close())

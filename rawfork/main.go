@@ -13,6 +13,7 @@ func main() {
 	root.AddCommand(
 		tourCommand(),
 		execCommand(),
+		rulesCommand(),
 		caveatsCommand(),
 		versionCommand(),
 	)

@@ -22,3 +22,8 @@ var libraryActions = []action{{"exit", func(context.Context) (outcome, error) { 
 func runControl(context.Context, int) ([][]outcome, error) { return nil, nil }
 
 func caveats() []Caveat { return nil }
+
+// A Process is a process that a check drives. There are none here.
+type Process struct{}
+
+func rules() []Rule { return nil }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"rawfork/rules"
+)
+
+func rulesCommand() *cobra.Command {
+	var match, write string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "rules",
+		Short: "Check every rule of fork on this machine",
+		Long: `rules checks what POSIX and Linux say of fork: each rule by processes that are
+really forked, and what is observed is compared with the claim. What can't be
+seen here is skipped, with the reason. The exit status is 1 when a rule does
+not hold.`,
+		Example: `  rawfork rules
+  rawfork rules --run lock     those on locks, with what was observed
+  rawfork rules --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			re, err := regexp.Compile(match)
+			if err != nil {
+				return usagef("rules: --run: %v", err)
+			}
+			if write != "" && match != "" {
+				return usagef("rules: --write takes all rules, without --run")
+			}
+			return runRules(cmd.Context(), re, match != "", asJSON, write)
+		},
+	}
+	cmd.Flags().StringVar(&match, "run", "", "only the ids that match this `regexp`, in detail")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the results in JSON")
+	cmd.Flags().StringVar(&write, "write", "", "write the document RULES.md to `file`")
+	return cmd
+}
+
+func runRules(ctx context.Context, match *regexp.Regexp, detail, asJSON bool, write string) error {
+	if len(rules.Rules()) == 0 {
+		return fmt.Errorf("rules: fork: %w", errors.ErrUnsupported)
+	}
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer endBySignal("rules", interrupt)()
+	quiet := asJSON || write != ""
+	out := rulesPrinter{tourPrinter{w: os.Stdout, style: styleOf(os.Stdout), quiet: quiet, interrupt: interrupt},
+		detail, !quiet && term.IsTerminal(int(os.Stdout.Fd()))}
+	report, err := rules.CheckAll(ctx, match, out.starting, out.found)
+	out.clear()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if errors.Is(err, rules.ErrNoMatch) {
+		return usagef("rules: %v; rawfork rules lists all", err)
+	}
+	if err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
+	if asJSON {
+		if err := writeJSON(os.Stdout, report); err != nil {
+			return err
+		}
+	}
+	if write != "" {
+		if err := os.WriteFile(write, []byte(report.Markdown()), 0o644); err != nil {
+			return fmt.Errorf("rules: %w", err)
+		}
+	}
+	mark := out.style.Good
+	if report.Count(rules.Broken) > 0 {
+		mark = out.style.Bad
+	}
+	out.print(mark(report.Summary()))
+	if report.Count(rules.Broken) > 0 {
+		return exitStatus{code: statusFailed}
+	}
+	return nil
+}
+
+// rulesPrinter prints a line for each rule as it is checked, and on a terminal below
+// them what is being checked.
+type rulesPrinter struct {
+	tourPrinter
+	detail   bool
+	terminal bool
+}
+
+func (p rulesPrinter) starting(rule rules.Rule, i, n int) {
+	if p.terminal {
+		line := p.style.Cut(fmt.Sprintf("[%*d/%d] %s: %s", len(fmt.Sprint(n)), i+1, n, rule.ID, rule.Claim), "")
+		fmt.Fprint(p.w, "\r\x1b[K"+p.style.Faint(line))
+	}
+}
+
+// clear takes the line away that starting has left.
+func (p rulesPrinter) clear() {
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+
+func (p rulesPrinter) found(result rules.Result) {
+	p.clear()
+	word, mark := "ok", p.style.Good
+	switch result.Outcome {
+	case rules.Broken:
+		word, mark = "FAIL", p.style.Bad
+	case rules.Skipped:
+		word, mark = "skip", p.style.Bold
+	}
+	if !p.detail {
+		p.print(p.beside(word, mark, result.ID+": "+result.Claim, nil)...)
+	} else {
+		p.print(p.beside(word, mark, result.ID+": "+result.Claim, p.style.Bold)...)
+		p.print(p.style.Wrap("Source: "+result.Source, margin)...)
+		for _, a := range result.Assertions {
+			p.print(p.style.Wrap(a.Name+": "+a.Got, margin)...)
+		}
+	}
+	switch result.Outcome {
+	case rules.Broken:
+		for _, failure := range result.Failures() {
+			for _, line := range p.style.Wrap(failure, margin) {
+				p.print(p.style.Bad(line))
+			}
+		}
+	case rules.Skipped:
+		p.print(p.style.Wrap("skipped: "+result.Reason, margin)...)
+	}
+}

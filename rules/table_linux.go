@@ -1,0 +1,13 @@
+//go:build cgo && (amd64 || arm64)
+
+package rules
+
+func rules() []Rule {
+	var all []Rule
+	for _, list := range [][]Rule{
+		group("A new process", processRules...),
+	} {
+		all = append(all, list...)
+	}
+	return all
+}

@@ -1,0 +1,172 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package rules_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"rawfork/rules"
+)
+
+const (
+	getppid = unix.SYS_GETPPID
+	ppoll   = unix.SYS_PPOLL
+)
+
+var update = flag.Bool("update", false, "write testdata/assertions.txt anew")
+
+// assertions lists what each rule asserts. A skipped rule asserts less.
+const assertions = "testdata/assertions.txt"
+
+// Every rule holds, or says why it can't be seen here; and each asserts what it is
+// recorded to assert.
+func TestRules(t *testing.T) {
+	recorded := readAssertions(t)
+	var written strings.Builder
+	for _, rule := range rules.Rules() {
+		t.Run(rule.ID, func(t *testing.T) {
+			result := rules.Check(context.Background(), rule)
+			for _, failure := range result.Failures() {
+				t.Error(failure)
+			}
+			var names []string
+			for _, a := range result.Assertions {
+				names = append(names, a.Name)
+			}
+			want := recorded[rule.ID]
+			if result.Outcome == rules.Skipped {
+				t.Logf("skipped: %s", result.Reason)
+				if *update {
+					names = want
+				}
+				want = want[:min(len(want), len(names))]
+			}
+			fmt.Fprintf(&written, "%s\n", rule.ID)
+			for _, name := range names {
+				fmt.Fprintf(&written, "\t%s\n", name)
+			}
+			if diff := cmp.Diff(want, names); diff != "" && !*update {
+				t.Errorf("what is asserted is not what is recorded (-want +got):\n%s", diff)
+			}
+			delete(recorded, rule.ID)
+		})
+	}
+	if *update {
+		if err := os.WriteFile(assertions, []byte(written.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if flag.Lookup("test.run").Value.String() == "" {
+		for id := range recorded {
+			t.Errorf("the recorded rule %s is gone", id)
+		}
+	}
+}
+
+func readAssertions(t *testing.T) map[string][]string {
+	text, err := os.ReadFile(assertions)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	recorded := map[string][]string{}
+	id := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if name, ok := strings.CutPrefix(line, "\t"); ok {
+			recorded[id] = append(recorded[id], name)
+		} else {
+			id = line
+			recorded[id] = nil
+		}
+	}
+	return recorded
+}
+
+// Every rule has what a reader needs.
+func TestRulesAreDescribed(t *testing.T) {
+	id := regexp.MustCompile(`^[a-z0-9-]{3,24}$`)
+	seen := map[string]bool{}
+	for _, rule := range rules.Rules() {
+		if !id.MatchString(rule.ID) || seen[rule.ID] {
+			t.Errorf("id %q", rule.ID)
+		}
+		seen[rule.ID] = true
+		if !strings.HasSuffix(rule.Claim, ".") || strings.Count(rule.Claim, ". ") > 0 || rule.Source == "" || rule.Group == "" {
+			t.Errorf("%s: claim %q, source %q, group %q", rule.ID, rule.Claim, rule.Source, rule.Group)
+		}
+	}
+}
+
+// A rule that is broken on purpose is reported as broken, and why.
+func TestBrokenRules(t *testing.T) {
+	for name, test := range map[string]struct {
+		check func(t *rules.T)
+		want  []string
+	}{
+		"a false claim": {func(t *rules.T) {
+			t.Equal("the child's parent", t.Fork().Call(getppid), 1)
+		}, []string{fmt.Sprintf("the child's parent: got %d, want 1", os.Getpid())}},
+		"one of two": {func(t *rules.T) {
+			t.Equal("first", 1, 2)
+			t.Equal("second", "a", "a")
+		}, []string{"first: got 1, want 2"}},
+		"another type":    {func(t *rules.T) { t.Equal("number", 1, int64(1)) }, []string{"number: got 1, want 1"}},
+		"nothing seen":    {func(t *rules.T) { t.Fork() }, []string{"nothing was asserted"}},
+		"a call fails":    {func(t *rules.T) { t.Fork().Call(getppid, 1, 2, 3, 4, 5, 6, 7) }, []string{"7 arguments"}},
+		"a panic":         {func(t *rules.T) { t.Equal("zero", 1/len(t.Dir()[:0]), 0) }, []string{"panic"}},
+		"a dead child":    {func(t *rules.T) { p := t.Fork(); p.Signal(9); p.Call(getppid) }, []string{"killed by signal 9"}},
+		"a skip too late": {func(t *rules.T) { t.Equal("x", 1, 2); t.Skip("no") }, []string{"x: got 1, want 2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := rules.Check(context.Background(), rules.Rule{ID: "broken", Check: test.check})
+			if result.Outcome != rules.Broken {
+				t.Errorf("outcome %s, want %s", result.Outcome, rules.Broken)
+			}
+			failures := result.Failures()
+			for i, want := range test.want {
+				if i >= len(failures) || !strings.Contains(failures[i], want) {
+					t.Errorf("failures %q, want %q", failures, test.want)
+				}
+			}
+		})
+	}
+}
+
+// A check that hangs in a call ends with the context, and no process is left; Main
+// checks that.
+func TestInterruptedCheck(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	result := rules.Check(ctx, rules.Rule{ID: "hangs", Check: func(t *rules.T) {
+		p := t.Fork().Fork()
+		call := p.Start(ppoll, nil, 0, nil, nil, 0)
+		t.Must(call.Blocked())
+		cancel()
+		call.Wait()
+		p.Call(getppid)
+	}})
+	if result.Outcome != rules.Broken || result.Reason != context.Canceled.Error() {
+		t.Errorf("%s: %s, want %s: %v", result.Outcome, result.Reason, rules.Broken, context.Canceled)
+	}
+}
+
+// RULES.md says what the table says.
+func TestRulesDocumentIsCurrent(t *testing.T) {
+	document, err := os.ReadFile("../RULES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := rules.Unmeasured(rules.RuleReport{}.Markdown())
+	if diff := cmp.Diff(want, rules.Unmeasured(string(document))); diff != "" {
+		t.Errorf("RULES.md is not what go generate ./rules makes (-want +got):\n%s", diff)
+	}
+}
