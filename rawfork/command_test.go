@@ -101,6 +101,9 @@ func TestUsage(t *testing.T) {
 		{"exec", 2, `rawfork: exec: no program given; see 'rawfork exec --help'`},
 		{"exec -n 0 -- true", 2, `rawfork: exec: -n 0: .*; see 'rawfork exec --help'`},
 		{"exec -n x -- true", 2, `rawfork: invalid argument "x" for "-n, --runs" .*; see 'rawfork exec --help'`},
+		{"exec -method clone -- true", 2, `rawfork: exec: no method "clone"; there are fork, vfork, .*; see 'rawfork exec --help'`},
+		{"diff clone", 2, `rawfork: diff: no way "clone"; there are child, fork, vfork, .*; see 'rawfork diff --help'`},
+		{"diff --nope", 2, `rawfork: unknown flag: --nope; see 'rawfork diff --help'`},
 		{"exec -n", 2, `rawfork: flag needs an argument: 'n' in -n; see 'rawfork exec --help'`},
 	} {
 		t.Run(test.args, func(t *testing.T) {
@@ -140,6 +143,7 @@ func TestGolden(t *testing.T) {
 	for name, args := range map[string]string{
 		"help-tour": "tour --help",
 		"help-exec": "exec --help",
+		"help-diff": "diff --help",
 		"tour-list": "tour --list",
 		"twice":     "tour twice",
 		"system":    "tour system",
@@ -228,6 +232,9 @@ func TestJSON(t *testing.T) {
 	var report timing.Report
 	code, stdout, stderr := run(t, command(t, "exec", "-n", "3", "--json", "--", "sh", "-c", "echo out; kill -TERM $$"))
 	decode(t, stderr, &report)
+	if report.Method != "fork" {
+		t.Errorf("by %q, want fork", report.Method)
+	}
 	if code != 143 || stdout != "out\nout\nout\n" || report.Exit != 143 || len(report.Runs) != 3 ||
 		report.Runs[0].Signal != "SIGTERM" || report.Runs[0].Status != 143 || report.Path == "" ||
 		report.Min.Wall <= 0 || report.Min.Wall > report.Median.Wall || report.Median.Wall > report.Max.Wall {

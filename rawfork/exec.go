@@ -5,22 +5,25 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"rawfork"
 	"rawfork/internal/timing"
 )
 
 func execCommand() *cobra.Command {
 	var runs int
 	var asJSON bool
+	var method string
 	cmd := &cobra.Command{
-		Use:   "exec [-n N] [--json] -- CMD [ARG...]",
+		Use:   "exec [--method M] [-n N] [--json] -- CMD [ARG...]",
 		Short: "Run a program by fork and exec, and time it",
-		Long: `exec runs a program in a child made by fork(2) and execve(2), found in PATH as
-a shell finds it, waits for it and says how it ended, how long it took, how much
-processor time, and how much memory at its peak.
+		Long: `exec runs a program in a child made by fork(2) and execve(2), or by another
+method, found in PATH as a shell finds it, waits for it and says how it ended,
+how long it took, how much processor time, and how much memory at its peak.
 
 The report goes to standard error; standard output is the program's. The exit
 status is the program's: 128 and the signal's number when a signal ended it, 127
@@ -28,9 +31,11 @@ when there is no such program, 126 when it can't be run. Of several runs it is
 that of the first that failed. Ctrl-C ends the program, and rawfork reports.
 
 "< 1.7 MB" says that the program's own peak is below what its process held at
-the time of the exec, which the kernel counts in. The program starts with the
-soft limit on open files (ulimit -n) that every Go process raises at its start.`,
+the time of the exec, which the kernel counts in. With --method spawn the
+program starts with the soft limit on open files (ulimit -n) that every Go
+process raises at its start; the other methods put it back.`,
 		Example: `  rawfork exec -- sort big.txt > sorted.txt
+  rawfork exec --method vfork -- ls -l
   rawfork exec -n 20 -- true
   rawfork exec --json -- make 2> report.json`,
 		Args: programGiven,
@@ -38,13 +43,30 @@ soft limit on open files (ulimit -n) that every Go process raises at its start.`
 			if runs < 1 {
 				return usagef("exec: -n %d: a program is run once or more", runs)
 			}
-			return timeProgram(args, runs, asJSON)
+			by, err := rawfork.ParseMethod(method)
+			if err != nil {
+				return usagef("exec: no method %q; there are %s", method, methodNames())
+			}
+			return timeProgram(args, by, runs, asJSON)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
+	cmd.Flags().StringVar(&method, "method", "fork", "start it by `M`: "+methodNames())
+	cmd.RegisterFlagCompletionFunc("method", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return strings.Split(methodNames(), ", "), cobra.ShellCompDirectiveNoFileComp
+	})
 	cmd.Flags().IntVarP(&runs, "runs", "n", 1, "run it `N` times, and give min, median and max")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "report in JSON")
 	return cmd
+}
+
+// methodNames lists the methods that there are.
+func methodNames() string {
+	var names []string
+	for _, m := range rawfork.Methods() {
+		names = append(names, m.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func programGiven(_ *cobra.Command, args []string) error {
@@ -54,12 +76,13 @@ func programGiven(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func timeProgram(argv []string, runs int, asJSON bool) error {
+func timeProgram(argv []string, by rawfork.Method, runs int, asJSON bool) error {
 	program, err := timing.Find(argv)
 	if err != nil {
 		return notRun(err)
 	}
-	floor, err := timing.PeakFloor()
+	program.By = by
+	floor, err := timing.PeakFloor(by)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"rawfork"
 )
 
 func TestExec(t *testing.T) {
@@ -49,7 +51,7 @@ func TestExec(t *testing.T) {
 		{"directory", []string{"--", dir}, 126, "", "rawfork: exec: .*: is a directory\n"},
 		{"not executable", []string{"--", dir + "/plain"}, 126, "", "rawfork: exec: .*/plain: permission denied\n"},
 		{"not executable in PATH", []string{"--", "plain"}, 126, "", "rawfork: exec: plain: in PATH, but: permission denied\n"},
-		{"no interpreter", []string{"--", dir + "/broken"}, 127, "", "rawfork: exec: .*/broken: no such file or directory\n"},
+		{"no interpreter", []string{"--", dir + "/broken"}, 127, "", "rawfork: exec: fork/exec .*/broken: execve: no such file or directory\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cmd := command(t, append([]string{"exec"}, test.args...)...)
@@ -93,5 +95,34 @@ func TestExecInherits(t *testing.T) {
 	cmd.Dir = "/"
 	if code, stdout, stderr := run(t, cmd); code != 0 || stdout != "one two /\n" {
 		t.Errorf("exit status %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// Every method runs the program, and the errors are the same.
+func TestExecByMethod(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("exit 5\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range rawfork.Methods() {
+		t.Run(m.String(), func(t *testing.T) {
+			for _, test := range []struct {
+				program []string
+				code    int
+			}{
+				{[]string{"sh", "-c", "exit 3"}, 3},
+				{[]string{text}, 5}, // of no format: the shell's
+				{[]string{"no-such-program"}, 127},
+			} {
+				args := append([]string{"exec", "-method", m.String(), "-json", "--"}, test.program...)
+				code, stdout, stderr := run(t, command(t, args...))
+				if code != test.code || stdout != "" {
+					t.Errorf("%v: exit status %d, want %d; stdout %q, stderr %q", test.program, code, test.code, stdout, stderr)
+				}
+				if want := `"method": "` + m.String() + `"`; test.code != 127 && !strings.Contains(stderr, want) {
+					t.Errorf("no %s in %s", want, stderr)
+				}
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,27 +9,37 @@ import (
 )
 
 // goStyle lets long flags be written with one dash, as Go's own commands have them:
-// -run is --run. Only names of flags are changed, nothing behind "--", and nothing of
-// exec's, behind whose own flags stand those of its program.
+// -run is --run. Only names of flags are changed, nothing behind "--", and of exec
+// nothing behind its program, whose own flags stand there.
 func goStyle(root *cobra.Command, args []string) []string {
-	if len(args) > 0 && args[0] == "exec" {
-		return args
-	}
-	known := map[string]bool{}
+	known := map[string]*pflag.Flag{}
 	for _, cmd := range append(root.Commands(), root) {
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = len(f.Name) > 1 })
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if known[f.Name] = f; len(f.Name) == 1 {
+				delete(known, f.Name)
+			}
+		})
 	}
-	changed := make([]string, len(args))
-	for i, arg := range args {
-		if arg == "--" {
-			copy(changed[i:], args[i:])
-			break
+	changed := slices.Clone(args)
+	exec := len(args) > 0 && args[0] == "exec"
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		arg := args[i]
+		name, _, hasValue := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		switch flag := known[name]; {
+		case !strings.HasPrefix(arg, "-"):
+			if exec && i > 0 {
+				return changed
+			}
+		case flag == nil:
+			if exec && arg == "-n" {
+				i++ // its value is no program
+			}
+		default:
+			changed[i] = "-" + arg
+			if !hasValue && flag.NoOptDefVal == "" {
+				i++
+			}
 		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
-		if strings.HasPrefix(arg, "-") && known[name] {
-			arg = "-" + arg
-		}
-		changed[i] = arg
 	}
 	return changed
 }

@@ -16,6 +16,11 @@ func TestGoStyle(t *testing.T) {
 		{"caveats -n5 -x", "caveats -n5 -x"},
 		{"caveats -json -- -run", "caveats --json -- -run"},
 		{"exec cmd -json", "exec cmd -json"},
+		{"exec -method vfork -n 3 -json cmd -method x", "exec --method vfork -n 3 --json cmd -method x"},
+		{"exec -method=vfork -n3 cmd -json", "exec --method=vfork -n3 cmd -json"},
+		{"exec -n 3 -json -- cmd -json", "exec -n 3 --json -- cmd -json"},
+		{"caveats -run -json", "caveats --run -json"},
+		{"caveats ---run", "caveats ---run"},
 		{"caveats - run", "caveats - run"},
 	} {
 		got := strings.Join(goStyle(root, strings.Fields(test.args)), " ")

@@ -13,6 +13,7 @@ func main() {
 	root.AddCommand(
 		tourCommand(),
 		execCommand(),
+		diffCommand(),
 		rulesCommand(),
 		caveatsCommand(),
 		versionCommand(),
@@ -29,7 +30,8 @@ that can't hang.`,
 		Example: `  rawfork tour                  the chapter on forking, live, in 20 seconds
   rawfork tour zombie           one step of it
   rawfork exec -- ls -l         run a program by fork and exec, and time it
-  rawfork exec -n 20 -- true    the same 20 times: min, median and max`,
+  rawfork exec -n 20 -- true    the same 20 times: min, median and max
+  rawfork diff                  what a new process has of its parent`,
 		Version: version(),
 	}
 	root.SetVersionTemplate("rawfork {{.Version}}\n")

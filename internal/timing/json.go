@@ -4,6 +4,7 @@ package timing
 type Report struct {
 	Command []string `json:"command"`
 	Path    string   `json:"path"`
+	Method  string   `json:"method"`
 	Exit    int      `json:"exit"`
 	Runs    []report `json:"runs"`
 	Min     spreadOf `json:"min"`
@@ -28,7 +29,7 @@ type spreadOf struct {
 
 // Report returns the series in the form for JSON.
 func (s Series) Report() Report {
-	r := Report{Command: s.Program.Argv, Path: s.Program.Path, Exit: s.Exit(), Runs: []report{}}
+	r := Report{Command: s.Program.Argv, Path: s.Program.Path, Method: s.Program.By.String(), Exit: s.Exit(), Runs: []report{}}
 	for _, run := range s.Runs {
 		one := report{Status: run.Exit(), Core: run.Status.CoreDump(),
 			spreadOf: s.seconds(int64(run.Wall), int64(run.User), int64(run.System), run.Peak)}

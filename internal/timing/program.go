@@ -1,5 +1,5 @@
-// Package timing runs a program by a real fork and exec, as time(1) does, and
-// tells what became of it and what it took.
+// Package timing runs a program by any method of rawfork, as time(1) does, and tells
+// what became of it and what it took.
 package timing
 
 import (
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rawfork"
 	"rawfork/child"
 )
 
@@ -17,8 +18,8 @@ type Program struct {
 	Path string   // the file that is run
 	Argv []string // its arguments, its name first
 
-	image  *child.Image
-	script *child.Image // by the shell, should the kernel not know the format
+	// By is the way to start it. The zero value is fork.
+	By rawfork.Method
 }
 
 // Find finds the program argv[0] as a shell does: a name with a slash is a path,
@@ -62,16 +63,10 @@ func searchPath() string {
 	return "/bin:/usr/bin"
 }
 
+// prepare tells early of what can't be run.
 func prepare(path string, argv []string) (*Program, error) {
-	image, err := child.PrepareImage(path, argv, os.Environ())
-	if err != nil {
+	if _, err := child.PrepareImage(path, argv, os.Environ()); err != nil {
 		return nil, err
 	}
-	// execvp(3) gives a file without a format to the shell, and so do shells.
-	shell := append([]string{"sh", path}, argv[1:]...)
-	script, err := child.PrepareImage("/bin/sh", shell, os.Environ())
-	if err != nil {
-		script = nil // no shell here: then ENOEXEC is the answer
-	}
-	return &Program{Path: path, Argv: argv, image: image, script: script}, nil
+	return &Program{Path: path, Argv: argv}, nil
 }

@@ -2,75 +2,47 @@ package timing
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"rawfork"
 
+	"rawfork"
 	"rawfork/child"
 )
 
-// Run forks a child that execs the program, with this process's descriptors 0, 1
-// and 2 and environment, and waits for its end. A program that could not be
-// exec'd is an error that wraps the errno; the child is reaped in any case.
+// Run starts the program by its method, with this process's descriptors 0, 1 and 2
+// and environment, and waits for its end. A file whose format the kernel doesn't know
+// is run by the shell, as execvp(3) has it. A program that couldn't be started is an
+// error that wraps the errno; no child is left then.
 func (p *Program) Run() (Run, error) {
-	// The write end is close-on-exec: it closes by a good exec, and brings the
-	// errno of a failed one.
-	failure, report, err := os.Pipe()
-	if err != nil {
-		return Run{}, err
-	}
-	defer failure.Close()
-	fd := int(report.Fd())
-
 	start := time.Now()
-	pid, err := p.start(fd)
-	report.Close()
+	pid, err := p.start(p.Path, p.Argv)
+	if errors.Is(err, syscall.ENOEXEC) {
+		var shellErr error
+		if pid, shellErr = p.start("/bin/sh", append([]string{"sh", p.Path}, p.Argv[1:]...)); shellErr == nil {
+			err = nil
+		}
+	}
 	if err != nil {
 		return Run{}, err
 	}
-	text, readErr := io.ReadAll(failure)
 	status, usage, err := wait(pid)
-	wall := time.Since(start)
-	if err := errors.Join(readErr, err); err != nil {
+	if err != nil {
 		return Run{}, err
-	}
-	if len(text) > 0 {
-		errno, err := strconv.Atoi(string(text))
-		if err != nil {
-			return Run{}, fmt.Errorf("exec %s: errno %q: %w", p.Path, text, err)
-		}
-		return Run{}, fmt.Errorf("exec %s: %w", p.Path, syscall.Errno(errno))
 	}
 	return Run{
 		Status: status,
-		Wall:   wall,
+		Wall:   time.Since(start),
 		User:   time.Duration(usage.Utime.Nano()),
 		System: time.Duration(usage.Stime.Nano()),
 		Peak:   usage.Maxrss << 10, // the kernel counts in KiB
 	}, nil
 }
 
-// start is a function of its own because it returns in the parent only.
-//
-//go:norace
-func (p *Program) start(report int) (pid int, err error) {
-	pid, err = rawfork.Fork()
-	if pid == 0 {
-		// ---- The child. No function that checks its stack from here on. ----
-		errno := child.Exec(p.image)
-		if errno == syscall.ENOEXEC && p.script != nil {
-			errno = child.Exec(p.script)
-		}
-		child.WriteInt(report, int(errno))
-		child.Exit(126)
-	}
-	return pid, err
+func (p *Program) start(path string, argv []string) (pid int, err error) {
+	return p.By.ForkExec(path, argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
 }
 
 // wait is rawfork.Wait with the resources that the child used.
@@ -84,11 +56,17 @@ func wait(pid int) (status syscall.WaitStatus, usage syscall.Rusage, err error) 
 }
 
 // PeakFloor measures what a program's peak memory comes out as at least. The
-// kernel counts in what the child held before the exec: its copy of this process.
-// So a peak at about the floor only says that the program's own is not above.
+// kernel counts in what the child held before the exec: its copy of this process, or
+// this process's own memory where the child borrows that. So a peak at about the
+// floor only says that the program's own is not above.
 //
 //go:norace
-func PeakFloor() (int64, error) {
+func PeakFloor(by rawfork.Method) (int64, error) {
+	if by != rawfork.ByFork {
+		var usage syscall.Rusage
+		err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+		return usage.Maxrss << 10, os.NewSyscallError("getrusage", err)
+	}
 	pid, err := rawfork.Fork()
 	if pid == 0 {
 		// ---- The child. No function that checks its stack from here on. ----

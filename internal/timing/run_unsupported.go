@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"rawfork"
 )
 
 // Run runs a program where there is a fork. Here it always returns
@@ -16,6 +18,6 @@ func (p *Program) Run() (Run, error) {
 
 // PeakFloor measures where there is a fork. Here it always returns
 // [errors.ErrUnsupported].
-func PeakFloor() (int64, error) { return 0, errors.ErrUnsupported }
+func PeakFloor(rawfork.Method) (int64, error) { return 0, errors.ErrUnsupported }
 
 func signalName(sig syscall.Signal) string { return sig.String() }
