@@ -14,10 +14,13 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 // when the program has been executed. On failure it returns 0 and an
 // [*ExecError], and there is no child.
 //
-// Signature and meaning are those of [syscall.ForkExec]: a nil attr is the zero
-// one, and a nil Env is an empty environment (it is os.StartProcess that puts the
-// caller's there). All attributes of linux are done, in the same order. Better
-// than there:
+// Signature and meaning are those of [syscall.ForkExec], but for one thing: a nil
+// Env is the caller's environment, as it is in os.StartProcess and os/exec.
+// syscall.ForkExec starts a program without any environment then, which here is an
+// empty Env that isn't nil. A nil attr is the zero one, whose Env is nil. That holds
+// for every method, BySyscall too.
+//
+// All attributes of linux are done, in the same order. Better than there:
 //   - An error names the step that failed.
 //   - *PidFD is written on success only.
 //   - A program that was written and closed before the call is executed without
@@ -38,8 +41,12 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 // Precondition: with Ptrace or Pdeathsig, runtime.LockOSThread, since both follow
 // the thread that forked.
 func (m Method) ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
-	if attr == nil {
-		attr = &syscall.ProcAttr{}
+	var a syscall.ProcAttr
+	if attr != nil {
+		a = *attr
 	}
-	return m.start(argv0, argv, attr)
+	if a.Env == nil {
+		a.Env = syscall.Environ()
+	}
+	return m.start(argv0, argv, &a)
 }

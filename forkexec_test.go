@@ -60,7 +60,7 @@ func TestForkExec(t *testing.T) {
 	}
 }
 
-// No attributes, no arguments, no environment, no descriptors.
+// No attributes, no arguments, no descriptors.
 func TestForkExecOfNothing(t *testing.T) {
 	program := forktest.ExitProgram(t)
 	inEveryMethod(t, func(t *testing.T, m rawfork.Method) {
@@ -74,6 +74,46 @@ func TestForkExecOfNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A nil Env is the parent's environment, as it is now; an empty one is none. The
+// deviation from syscall.ForkExec, whose nil is none, is what this test is for.
+func TestForkExecEnv(t *testing.T) {
+	t.Setenv("RAWFORK_TEST_ENV", "a\nb=c")
+	start := func(t *testing.T, forkExec func(string, []string, *syscall.ProcAttr) (int, error), env []string) string {
+		t.Helper()
+		r, w := pipe(t)
+		pid, err := forkExec(forktest.PauseProgram(t, 0), nil, &syscall.ProcAttr{Env: env, Files: []uintptr{w.Fd()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			syscall.Kill(pid, syscall.SIGKILL)
+			forktest.WantSignal(t, pid, syscall.SIGKILL)
+		}()
+		if _, err := r.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	parents := strings.Join(os.Environ(), "\x00") + "\x00"
+	inEveryMethod(t, func(t *testing.T, m rawfork.Method) {
+		for _, test := range []struct {
+			env  []string
+			want string
+		}{{nil, parents}, {[]string{}, ""}, {[]string{"A=1"}, "A=1\x00"}} {
+			if diff := cmp.Diff(test.want, start(t, m.ForkExec, test.env)); diff != "" {
+				t.Errorf("environment of %#v (-want +got):\n%s", test.env, diff)
+			}
+		}
+	})
+	if got := start(t, syscall.ForkExec, nil); got != "" {
+		t.Errorf("syscall.ForkExec with a nil Env gives %q: the deviation has gone", got)
+	}
 }
 
 // Children start right under every load of the runtime.

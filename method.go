@@ -6,7 +6,7 @@ import (
 )
 
 // Method is a way to start a program. All methods have one signature and one
-// meaning, that of [syscall.ForkExec], so a caller swaps one word to compare
+// meaning, that of [syscall.ForkExec] (but for a nil Env), so a caller swaps one word to compare
 // them. None falls back to another: what a method can't express is an error that
 // names the attribute and the method, and is [errors.ErrUnsupported].
 type Method int
@@ -28,7 +28,8 @@ const (
 	// raised, since posix_spawn can't set limits; and an error has no step but
 	// posix_spawn itself.
 	BySpawn
-	// BySyscall is [syscall.ForkExec] itself, the reference.
+	// BySyscall is [syscall.ForkExec] itself, the reference, but for a nil Env: see
+	// [Method.ForkExec].
 	BySyscall
 )
 

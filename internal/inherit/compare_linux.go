@@ -102,8 +102,7 @@ func (c *comparison) start(way Way) (pid int, err error) {
 	if way.bare {
 		return forkPausing(c.ready)
 	}
-	return way.method.ForkExec(c.path, []string{"program"},
-		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, uintptr(c.ready)}})
+	return way.method.ForkExec(c.path, []string{"program"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2, uintptr(c.ready)}})
 }
 
 // forkPausing forks a child that says that it is ready and waits to be killed.

@@ -25,7 +25,8 @@ var startNofile = sync.OnceValues(func() (limit syscall.Rlimit, raised bool) {
 // stays within the child.
 const Cloneflags = planClone
 
-// Compile puts a call of syscall.ForkExec into the bytes of a plan (see plan.h).
+// Compile puts a call of syscall.ForkExec into the bytes of a plan (see plan.h). As
+// there, a nil Env is no environment.
 // An [*Error] names the attribute that is at fault.
 func Compile(argv0 string, argv []string, attr *syscall.ProcAttr) ([]byte, error) {
 	sys := attr.Sys

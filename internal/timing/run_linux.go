@@ -42,7 +42,7 @@ func (p *Program) Run() (Run, error) {
 }
 
 func (p *Program) start(path string, argv []string) (pid int, err error) {
-	return p.By.ForkExec(path, argv, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	return p.By.ForkExec(path, argv, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
 }
 
 // wait is rawfork.Wait with the resources that the child used.
