@@ -78,7 +78,7 @@ staticcheck: compiler
 c-warnings: compiler
 	@for f in $$(grep -L _cgo_export.h $$(find . -name '*.c')); do \
 		echo "$(CC) -Wall -Wextra -Werror -fsyntax-only $$f"; \
-		$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only -I. $$f || exit 1; \
+		$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only -I. -Iinternal/plan $$f || exit 1; \
 	done
 
 # Where there is no fork, everything still builds, tests included.

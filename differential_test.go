@@ -218,6 +218,7 @@ func TestForkExecState(t *testing.T) {
 	runtime.LockOSThread() // for Ptrace, Pdeathsig and the signal mask
 	defer runtime.UnlockOSThread()
 	s := newStage(t)
+	startHelper(t) // before anything that it could inherit is changed
 	oddSignals(t)
 
 	names := slices.Sorted(maps.Keys(attributes))
@@ -241,7 +242,7 @@ func TestForkExecState(t *testing.T) {
 		s.compare(t, fmt.Sprintf("%d: %s", i, strings.Join(set, ", ")), set, random.Uint64(), done)
 	}
 	t.Logf("%d sets of attributes: %v", len(sets), done)
-	if done["fork"] < len(sets)/2 || done["spawn"] < 10 {
+	if done["fork"] < len(sets)/2 || done["helper"] < len(sets)/3 || done["spawn"] < 10 {
 		t.Error("too many sets are errors or can't be done")
 	}
 }
@@ -297,7 +298,7 @@ func (s *stage) compare(t *testing.T, name string, set []string, chance uint64, 
 	} else {
 		done["errors"]++
 	}
-	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.BySpawn} {
+	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.BySpawn, rawfork.ByHelper} {
 		got, err := s.start(t, m, path, attr())
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
@@ -311,11 +312,24 @@ func (s *stage) compare(t *testing.T, name string, set []string, chance uint64, 
 			t.Errorf("%s: %v, under syscall.ForkExec: %v", name, err, wantErr)
 		case err == nil:
 			done[m.String()]++
-			if diff := procstate.Diff(want, got, overwritten(attr().Files)...); diff != "" {
+			want, ignore := want, overwritten(attr().Files)
+			if m == rawfork.ByHelper {
+				want, ignore = withoutInherited(want, len(attr().Files)), procstate.Moving
+			}
+			if diff := procstate.Diff(want, got, ignore...); diff != "" {
 				t.Errorf("%s: under syscall.ForkExec → by %v:\n%s", name, m, diff)
 			}
 		}
 	}
+}
+
+// withoutInherited leaves out the descriptors that aren't of Files: a child of the
+// helper has none of them.
+func withoutInherited(s *procstate.State, files int) *procstate.State {
+	cut := *s
+	cut.Descriptors = maps.Clone(s.Descriptors)
+	maps.DeleteFunc(cut.Descriptors, func(fd int, _ procstate.Descriptor) bool { return fd >= files })
+	return &cut
 }
 
 func errno(err error) syscall.Errno {
@@ -327,6 +341,8 @@ func errno(err error) syscall.Errno {
 // cannot tells whether the table of methods says that m can't do sys.
 func cannot(m rawfork.Method, sys *syscall.SysProcAttr) bool {
 	switch m {
+	case rawfork.ByHelper:
+		return sys.Ptrace
 	case rawfork.ByVfork:
 		return sys.UidMappings != nil && sys.Unshareflags&syscall.CLONE_NEWUSER == 0
 	case rawfork.BySpawn:

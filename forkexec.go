@@ -24,9 +24,9 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 //   - An error names the step that failed.
 //   - *PidFD is written on success only.
 //   - A program that was written and closed before the call is executed without
-//     ETXTBSY, although other goroutines start programs by ByFork and ByVfork all
+//     ETXTBSY, although other goroutines start programs by ByFork, ByVfork and ByHelper all
 //     the time (https://go.dev/issue/22315), as long as /proc is mounted: see
-//     execgate.go. A child of BySpawn or of package syscall may still get in the
+//     internal/gate. A child of BySpawn or of package syscall may still get in the
 //     way, and so may one of [Fork].
 //   - The program's descriptors and a low RLIMIT_NOFILE don't get in each other's
 //     way, and neither do they with closed standard descriptors.

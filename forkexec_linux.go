@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 
+	"rawfork/internal/byhelper"
+	"rawfork/internal/gate"
 	"rawfork/internal/plan"
 )
 
@@ -17,9 +19,16 @@ var hows = map[Method]plan.How{ByFork: plan.Fork, ByVfork: plan.Vfork, BySpawn: 
 var idLock sync.Mutex
 
 func (m Method) start(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
-	if m == BySyscall {
+	switch m {
+	case BySyscall:
 		pid, err = syscall.ForkExec(argv0, argv, attr)
-	} else {
+	case ByHelper:
+		forkExec := byhelper.ForkExec()
+		if forkExec == nil {
+			return 0, &ExecError{Method: m, Path: argv0, Err: ErrNoHelper}
+		}
+		return forkExec(argv0, argv, attr)
+	default:
 		pid, err = m.startPlan(argv0, argv, attr)
 	}
 	if err == nil {
@@ -53,9 +62,9 @@ func (m Method) startPlan(argv0 string, argv []string, attr *syscall.ProcAttr) (
 		idLock.Lock()
 		defer idLock.Unlock()
 	}
-	generation := enterGate()
+	generation := gate.Enter()
 	pid, pidfd, err := plan.Start(bytes, how)
-	generation.leave()
+	generation.Leave()
 	if err == nil && sys.PidFD != nil {
 		*sys.PidFD = pidfd
 	}

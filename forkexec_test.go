@@ -20,14 +20,32 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/helper"
 	"rawfork/internal/forktest"
+	"rawfork/internal/ps"
 )
 
-// inEveryMethod runs a test with each method that needs nothing but the call.
+// inEveryMethod runs a test with each method.
 func inEveryMethod(t *testing.T, test func(t *testing.T, m rawfork.Method)) {
 	for _, m := range rawfork.Methods() {
-		t.Run(m.String(), func(t *testing.T) { test(t, m) })
+		t.Run(m.String(), func(t *testing.T) {
+			if m == rawfork.ByHelper {
+				startHelper(t)
+			}
+			test(t, m)
+		})
 	}
+}
+
+// startHelper starts what ByHelper needs, until the test ends.
+func startHelper(t *testing.T) *helper.Helper {
+	t.Helper()
+	h, err := helper.Start(helper.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
 }
 
 // ---- Success. ----
@@ -120,6 +138,7 @@ func TestForkExecEnv(t *testing.T) {
 func TestForkExecInEveryLoad(t *testing.T) {
 	program := forktest.ExitProgram(t)
 	inEveryLoad(t, func(t *testing.T) {
+		startHelper(t)
 		for _, m := range rawfork.Methods() {
 			for range 5 {
 				pid, err := m.ForkExec(program, []string{"x"}, nil)
@@ -135,8 +154,9 @@ func TestForkExecInEveryLoad(t *testing.T) {
 // Many goroutines start programs by all methods at the same time.
 func TestForkExecInParallel(t *testing.T) {
 	program := forktest.ExitProgram(t)
+	startHelper(t)
 	var group sync.WaitGroup
-	for i := range 16 {
+	for i := range 15 {
 		m := rawfork.Methods()[i%len(rawfork.Methods())]
 		group.Go(func() {
 			for range 25 {
@@ -280,13 +300,16 @@ func TestForkExecRestoresNofile(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, got)
 	}
-	want := "fork 256\nvfork 256\nspawn 511\nsyscall 256\nchanged: fork 300\nvfork 300\nspawn 300\nsyscall 300\n"
+	want := "fork 256\nvfork 256\nspawn 511\nsyscall 256\nhelper 256\nchanged: fork 300\nvfork 300\nspawn 300\nsyscall 300\nhelper 300\n"
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("soft limits (-want +got):\n%s", diff)
 	}
 }
 
 func startWithNofile() {
+	if _, err := helper.Start(helper.Options{}); err != nil {
+		fmt.Println(err)
+	}
 	printNofile()
 	fmt.Print("changed: ")
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 300, Max: 512}); err != nil {
@@ -380,6 +403,10 @@ func TestForkExecWithManyDescriptors(t *testing.T) {
 	}
 	want := list(t, rawfork.BySyscall, open[0])
 	inEveryMethod(t, func(t *testing.T, m rawfork.Method) {
+		want := want
+		if m == rawfork.ByHelper { // inherits nothing: 3 is the list's own
+			want = "/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n"
+		}
 		for _, fd := range []int{open[0], open[len(open)/2], top} {
 			if fd == top && m == rawfork.BySyscall {
 				continue // moves its pipe to above the highest, and says EBADF
@@ -421,7 +448,8 @@ func TestForkExecHasNoTextBusy(t *testing.T) {
 	if _, err := rawfork.ForkExec(busy.Name(), nil, nil); !errors.Is(err, syscall.ETXTBSY) {
 		t.Skip("this kernel executes files that are open for writing:", err)
 	}
-	methods := []rawfork.Method{rawfork.ByFork, rawfork.ByVfork}
+	methods := []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.ByHelper}
+	startHelper(t)
 	var group sync.WaitGroup
 	for i := range 12 {
 		path, m := filepath.Join(dir, fmt.Sprint("program", i)), methods[i%len(methods)]
@@ -508,6 +536,14 @@ func TestSpawnRefuses(t *testing.T) {
 	} {
 		_, err := rawfork.BySpawn.ForkExec("/bin/true", nil, &syscall.ProcAttr{Sys: &sys})
 		wantUnsupported(t, err, attribute)
+	}
+}
+
+func TestNoHelper(t *testing.T) {
+	h := startHelper(t)
+	h.Close()
+	if _, err := rawfork.ByHelper.ForkExec("/bin/true", nil, nil); !errors.Is(err, helper.ErrClosed) {
+		t.Errorf("after Close: %v, want %v", err, helper.ErrClosed)
 	}
 }
 
@@ -616,6 +652,7 @@ func closedDescriptor(t *testing.T) uintptr {
 // The errno is that of syscall.ForkExec, the step is the one that failed, and
 // nothing is left behind.
 func TestForkExecErrors(t *testing.T) {
+	h := startHelper(t)
 	for _, c := range badCalls(t) {
 		t.Run(c.name, func(t *testing.T) {
 			before := descriptorsOpen(t)
@@ -636,7 +673,7 @@ func TestForkExecErrors(t *testing.T) {
 					t.Errorf("%v: pid %d, %#v", m, pid, err)
 				}
 				if errors.Is(err, errors.ErrUnsupported) && !errors.Is(want, errors.ErrUnsupported) {
-					if m == rawfork.ByFork {
+					if m == rawfork.ByFork || m == rawfork.ByHelper && got.Step != "Cloneflags" {
 						t.Errorf("%v", err)
 					}
 					continue // TestSpawnRefuses and the differential test know which
@@ -644,15 +681,19 @@ func TestForkExecErrors(t *testing.T) {
 				if !errors.Is(err, want) {
 					t.Errorf("%v, want %v", err, want)
 				}
-				if (m == rawfork.ByFork || m == rawfork.ByVfork) && got.Step != c.step {
+				if m != rawfork.BySpawn && m != rawfork.BySyscall && got.Step != c.step {
 					t.Errorf("%v: step %q, want %q", err, got.Step, c.step)
 				}
 			}
 			if diff := cmp.Diff(before, descriptorsOpen(t)); diff != "" {
 				t.Errorf("open descriptors (-before +after):\n%s", diff)
 			}
-			if forktest.HaveChild() {
-				t.Error("a child is left")
+			children, err := ps.Children(os.Getpid())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]int{h.Pid()}, children); diff != "" {
+				t.Errorf("children (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package rawfork
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 )
@@ -31,14 +32,23 @@ const (
 	// BySyscall is [syscall.ForkExec] itself, the reference, but for a nil Env: see
 	// [Method.ForkExec].
 	BySyscall
+	// ByHelper has the program's helper process make the child, which is the
+	// caller's own all the same. It costs the same at any size of the heap and
+	// leaves the caller's threads alone. It needs a helper, which package
+	// rawfork/helper starts, else the error is [ErrNoHelper]; (*helper.Helper).ForkExec
+	// says what is different with it.
+	ByHelper
 )
 
-var methodNames = [...]string{ByFork: "fork", ByVfork: "vfork", BySpawn: "spawn", BySyscall: "syscall"}
+// ErrNoHelper is what ByHelper returns in a program that has started no helper.
+var ErrNoHelper = errors.New("no helper runs; helper.Start starts one")
+
+var methodNames = [...]string{ByFork: "fork", ByVfork: "vfork", BySpawn: "spawn", BySyscall: "syscall", ByHelper: "helper"}
 
 // Methods returns all methods.
-func Methods() []Method { return []Method{ByFork, ByVfork, BySpawn, BySyscall} }
+func Methods() []Method { return []Method{ByFork, ByVfork, BySpawn, BySyscall, ByHelper} }
 
-// String returns the method's name: fork, vfork, spawn or syscall.
+// String returns the method's name: fork, vfork, spawn, syscall or helper.
 func (m Method) String() string {
 	if m < 0 || int(m) >= len(methodNames) {
 		return fmt.Sprintf("method(%d)", int(m))

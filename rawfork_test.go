@@ -26,11 +26,13 @@ import (
 
 	"rawfork"
 	"rawfork/child"
+	"rawfork/helper"
 	"rawfork/internal/ccall"
 	"rawfork/internal/forktest"
 )
 
 func TestMain(m *testing.M) {
+	helper.Init()
 	forktest.Main(m, map[string]func(){
 		"forkAtCgroupLimit":       forkAtCgroupLimit,
 		"forkAtProcessLimit":      forkAtProcessLimit,

@@ -2,7 +2,7 @@
 
 package helper
 
-// #cgo CFLAGS: -Wall -Wextra -Werror
+// #cgo CFLAGS: -Wall -Wextra -Werror -I${SRCDIR}/../internal/plan
 // #include "server.h"
 import "C"
 import (
@@ -20,6 +20,8 @@ const (
 
 	typeHello   = C.RF_HELLO
 	typeGo      = C.RF_GO
+	typeExec    = C.RF_EXEC
+	typeBorn    = C.RF_BORN
 	typeReply   = C.RF_REPLY
 	typeWaiting = C.RF_WAITING
 	typeLost    = C.RF_LOST
@@ -27,6 +29,10 @@ const (
 	goDir = C.RF_GO_DIR
 	goEnv = C.RF_GO_ENV
 	goEnd = C.RF_GO_END
+
+	execDir = C.RF_EXEC_DIR
+	limits  = C.RF_LIMITS
+	notOpen = C.RF_NOT_OPEN
 
 	magic       = C.RF_MAGIC
 	wireVersion = C.RF_VERSION
@@ -54,6 +60,24 @@ func task() (body []byte, fds []int, ok bool, err error) {
 		fds = append(fds, int(fd))
 	}
 	return C.GoBytes(unsafe.Pointer(m.body), C.int(m.header.length)), fds, true, nil
+}
+
+type (
+	cInt    = C.int32_t
+	cUint   = C.uint32_t
+	cUint64 = C.uint64_t
+)
+
+// execHeader is what stands ahead of the plan in an exec request.
+type execHeader = C.struct_rf_exec
+
+// checkExec is the helper's check of the body of an exec request.
+func checkExec(body []byte, nfds uint32) error {
+	r := C.rf_exec_check((*C.uint8_t)(unsafe.SliceData(body)), C.size_t(len(body)), C.uint32_t(nfds))
+	if r != 0 {
+		return syscall.Errno(-r)
+	}
+	return nil
 }
 
 // checkGo is the helper's check of the body of a Go request.

@@ -15,7 +15,7 @@ import (
 // Sizes of the structures in wire.h.
 const (
 	headerLen = 24
-	replyLen  = 8
+	replyLen  = 12
 )
 
 // conn is the program's end of the helper's socket: requests go out from any
@@ -29,14 +29,24 @@ type conn struct {
 
 	mu      sync.Mutex
 	nextID  uint64
-	pending map[uint64]chan reply // nil once the connection has ended
-	ended   chan struct{}         // closed with it
+	pending map[uint64]*call // nil once the connection has ended
+	ended   chan struct{}    // closed with it
 }
 
-// reply is what the helper says of one request.
+// call is a request that waits for its answer.
+type call struct {
+	answer chan reply
+	born   bool // a child has told its pid
+	reply       // what is known so far
+}
+
+// reply is what the helper says of one request. With an error, a pid above 0 is
+// that of a child that has ended, or is about to: to be reaped.
 type reply struct {
-	pid int
-	err error
+	pid   int
+	pidfd int // or -1
+	step  int32
+	err   error // an errno; ErrEnded when no answer came
 }
 
 // newConn takes ownership of sock, which is non-blocking, and listens on it.
@@ -44,7 +54,7 @@ func newConn(sock int, hear func(kind uint16, pid int)) *conn {
 	c := &conn{
 		file:    os.NewFile(uintptr(sock), "helper"),
 		hear:    hear,
-		pending: make(map[uint64]chan reply),
+		pending: make(map[uint64]*call),
 		ended:   make(chan struct{}),
 	}
 	c.raw, _ = c.file.SyscallConn() // fails for a nil file only
@@ -52,31 +62,35 @@ func newConn(sock int, hear func(kind uint16, pid int)) *conn {
 	return c
 }
 
-// close ends the connection, and with it the helper.
+// shutdown tells the helper to end. What it has said, and what its children say on
+// their way to exec, is still heard.
+func (c *conn) shutdown() {
+	c.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
+}
+
+// close ends the connection at this end.
 func (c *conn) close() { c.file.Close() }
 
-// request sends one request and waits for its answer: the pid in it and its errno.
-// With an error, a pid above 0 is that of a child that is being killed.
-func (c *conn) request(kind uint16, body []byte, fds []int) (pid int, err error) {
-	answer := make(chan reply, 1)
+// request sends one request and waits for its answer.
+func (c *conn) request(kind uint16, body []byte, fds []int) reply {
+	this := &call{answer: make(chan reply, 1), reply: reply{pid: -1, pidfd: -1}}
 	c.mu.Lock()
 	if c.pending == nil {
 		c.mu.Unlock()
-		return -1, ErrEnded
+		return reply{pid: -1, pidfd: -1, err: ErrEnded}
 	}
 	c.nextID++
 	id := c.nextID
-	c.pending[id] = answer
+	c.pending[id] = this
 	c.mu.Unlock()
 
 	if err := c.write(kind, id, body, fds); err != nil {
 		c.mu.Lock()
 		delete(c.pending, id)
 		c.mu.Unlock()
-		return -1, err
+		return reply{pid: -1, pidfd: -1, err: err}
 	}
-	r := <-answer
-	return r.pid, r.err
+	return <-this.answer
 }
 
 // write sends one message in as many packets as its body needs.
@@ -131,54 +145,76 @@ func (c *conn) sendPacket(packet, rights []byte) error {
 
 // listen hears the helper until the connection ends, then fails what is pending.
 func (c *conn) listen() {
-	packet := make([]byte, headerLen+replyLen+1)
+	packet, rights := make([]byte, headerLen+replyLen+1), make([]byte, unix.CmsgSpace(4))
 	for {
-		var n int
+		var n, rightsLen int
 		var err error
 		closed := c.raw.Read(func(fd uintptr) bool {
-			n, err = unix.Read(int(fd), packet)
+			n, rightsLen, _, _, err = unix.Recvmsg(int(fd), packet, rights, unix.MSG_CMSG_CLOEXEC)
 			return err != unix.EAGAIN && err != unix.EINTR
 		})
 		if closed != nil || err != nil || n == 0 {
 			break
 		}
-		c.take(packet[:n])
+		c.take(packet[:n], takeRight(rights[:rightsLen]))
 	}
 	c.file.Close()
 	c.mu.Lock()
 	pending := c.pending
 	c.pending = nil
 	c.mu.Unlock()
-	for _, answer := range pending {
-		answer <- reply{pid: -1, err: ErrEnded}
+	for _, this := range pending {
+		this.err = ErrEnded
+		this.answer <- this.reply
 	}
 	close(c.ended)
 }
 
+// takeRight returns the descriptor of a control message, or -1. There is room for
+// one only, and the kernel closes what has none.
+func takeRight(control []byte) (fd int) {
+	messages, _ := unix.ParseSocketControlMessage(control)
+	for i := range messages {
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil && len(fds) > 0 {
+			return fds[0]
+		}
+	}
+	return -1
+}
+
 // take gives one packet to whom it is for. One that is malformed is nobody's.
-func (c *conn) take(packet []byte) {
+func (c *conn) take(packet []byte, fd int) {
 	if len(packet) != headerLen+replyLen || binary.NativeEndian.Uint32(packet) != magic ||
 		binary.NativeEndian.Uint16(packet[4:]) != wireVersion {
+		closeRight(fd)
 		return
 	}
 	kind := binary.NativeEndian.Uint16(packet[6:])
-	pid := int(int32(binary.NativeEndian.Uint32(packet[headerLen:])))
-	errno := syscall.Errno(binary.NativeEndian.Uint32(packet[headerLen+4:]))
+	word := func(i int) int32 { return int32(binary.NativeEndian.Uint32(packet[headerLen+4*i:])) }
+	pid := int(word(0))
 	c.hear(kind, pid)
-	if kind != typeReply {
-		return
-	}
-	id := binary.NativeEndian.Uint64(packet[8:])
+
 	c.mu.Lock()
-	answer := c.pending[id]
-	delete(c.pending, id)
-	c.mu.Unlock()
-	if answer == nil {
+	defer c.mu.Unlock()
+	id := binary.NativeEndian.Uint64(packet[8:])
+	this := c.pending[id]
+	switch {
+	case this != nil && kind == typeBorn && !this.born:
+		this.born, this.pid, this.pidfd = true, pid, fd
 		return
+	case this != nil && kind == typeReply:
+		delete(c.pending, id)
+		this.pid, this.step = pid, word(2)
+		if errno := syscall.Errno(word(1)); errno != 0 {
+			this.err = errno
+		}
+		this.answer <- this.reply
 	}
-	r := reply{pid: pid}
-	if errno != 0 {
-		r.err = errno
+	closeRight(fd)
+}
+
+func closeRight(fd int) {
+	if fd >= 0 {
+		unix.Close(fd)
 	}
-	answer <- r
 }

@@ -14,11 +14,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/internal/byhelper"
 )
 
 // Helper is a running helper process. Its methods may be called from any number of
@@ -31,9 +33,11 @@ type Helper struct {
 	dir syscall.Stat_t // the helper's working directory
 	env []string       // the helper's environment
 
-	exited chan struct{}      // closed when the process is reaped
-	status syscall.WaitStatus // of the process; valid after exited
-	done   chan struct{}      // closed when all that was the helper's is reaped
+	state  atomic.Pointer[state]  // what the helper's children inherit from it
+	limits [limits]syscall.Rlimit // the helper's own
+
+	exited chan struct{} // closed when the process is reaped
+	done   chan struct{} // closed when all that was the helper's is reaped
 
 	mu      sync.Mutex
 	closed  bool
@@ -59,8 +63,8 @@ var running struct {
 // says that Init was not called. The helper ends with the program, however that
 // ends, and by [Helper.Close].
 //
-// Precondition: none. The helper is the child of a thread that Start makes and
-// keeps, so nothing that follows the death of a thread reaches it early.
+// Precondition: none. The helper is the child of a thread that the first Start makes
+// and that never ends, so nothing that follows the death of a thread reaches it.
 func Start(options Options) (*Helper, error) {
 	if options.Ready < 0 || options.Ready > maxReady {
 		return nil, fmt.Errorf("helper start: Ready %d is not in 0 to %d: %w", options.Ready, maxReady, syscall.EINVAL)
@@ -78,6 +82,7 @@ func Start(options Options) (*Helper, error) {
 		return nil, fmt.Errorf("helper start: %w", err)
 	}
 	running.helper = h
+	byhelper.Set(h.ForkExec)
 	return h, nil
 }
 
@@ -110,9 +115,13 @@ func start(options Options) (*Helper, error) {
 	}
 	h.conn = newConn(ours, h.hear)
 	go h.reap()
-	if _, err := h.conn.request(typeHello, hello, nil); err != nil {
+	if r := h.conn.request(typeHello, hello, nil); r.err != nil {
 		h.Close()
-		return nil, fmt.Errorf("greeting: %w", err)
+		return nil, fmt.Errorf("greeting: %w", r.err)
+	}
+	if err := h.remember(); err != nil {
+		h.Close()
+		return nil, err
 	}
 	return h, nil
 }
@@ -132,8 +141,20 @@ func socketpair() (ours, theirs int, err error) {
 	return pair[0], pair[1], nil
 }
 
-// exec starts the process with sock as its descriptor 3, from a thread of its own
-// that stays until the process has ended.
+// starter is a thread that starts helpers and never ends: what follows the death of
+// the thread that forked, as the signal of Pdeathsig does, follows the program's.
+var starter = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+// exec starts the process with sock as its descriptor 3.
 func (h *Helper) exec(env []string, sock int) error {
 	files := []uintptr{0, 1, 2, uintptr(sock)}
 	for fd := range files[:3] {
@@ -142,20 +163,18 @@ func (h *Helper) exec(env []string, sock int) error {
 		}
 	}
 	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		pid, err := syscall.ForkExec("/proc/self/exe", programArgs, &syscall.ProcAttr{Env: env, Files: files})
-		h.pid = pid
+	starter() <- func() {
+		var err error
+		h.pid, err = syscall.ForkExec("/proc/self/exe", programArgs, &syscall.ProcAttr{Env: env, Files: files})
 		started <- err
-		if err != nil {
-			return
-		}
-		h.status, _ = rawfork.Wait(pid)
-		close(h.exited)
-	}()
+	}
 	if err := <-started; err != nil {
 		return &os.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: err}
 	}
+	go func() {
+		rawfork.Wait(h.pid)
+		close(h.exited)
+	}()
 	return nil
 }
 
@@ -166,7 +185,7 @@ func (h *Helper) hear(kind uint16, pid int) {
 	switch kind {
 	case typeWaiting:
 		h.waiting[pid] = true
-	case typeReply:
+	case typeReply, typeBorn:
 		delete(h.waiting, pid) // it has a task now
 		h.told[h.tolds%len(h.told)] = pid
 		h.tolds++
@@ -183,8 +202,13 @@ func (h *Helper) hear(kind uint16, pid int) {
 // reap waits for the helper's end and cleans up after it: it reaps the helper and
 // the children that waited for a task.
 func (h *Helper) reap() {
-	<-h.conn.ended
 	<-h.exited
+	if h.isClosed() {
+		// A helper that ends by itself has no child on its way to exec. A child of
+		// Fork may have a copy of its socket, so the end may not show here.
+		h.conn.close()
+	}
+	<-h.conn.ended
 	h.mu.Lock()
 	waiting := h.waiting
 	h.waiting = nil
@@ -241,7 +265,7 @@ func (h *Helper) Close() error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
-	h.conn.close()
+	h.conn.shutdown()
 	<-h.done
 	return nil
 }
@@ -307,17 +331,22 @@ func (h *Helper) goChild(name string, files []*os.File) (*os.Process, error) {
 
 // child asks for a child and makes it the program's.
 func (h *Helper) child(kind uint16, body []byte, fds []int) (*os.Process, error) {
-	pid, err := h.conn.request(kind, body, fds)
-	if err == ErrEnded && h.isClosed() {
-		err = ErrClosed
-	}
-	if err != nil {
-		if pid > 0 {
-			rawfork.Wait(pid)
+	r := h.conn.request(kind, body, fds)
+	if r.err != nil {
+		if r.pid > 0 {
+			rawfork.Wait(r.pid)
 		}
-		return nil, err
+		return nil, h.orClosed(r.err)
 	}
-	return os.FindProcess(pid) // always succeeds for a child that isn't reaped
+	return os.FindProcess(r.pid) // always succeeds for a child that isn't reaped
+}
+
+// orClosed tells a helper that was closed from one that ended by itself.
+func (h *Helper) orClosed(err error) error {
+	if err == ErrEnded && h.isClosed() {
+		return ErrClosed
+	}
+	return err
 }
 
 func (h *Helper) isClosed() bool {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
+
+	"rawfork"
 )
 
 // Helper is a running helper process on linux with cgo. Here none can be made.
@@ -28,4 +31,9 @@ func (h *Helper) Close() error { return nil }
 // Go always returns [errors.ErrUnsupported] here.
 func (h *Helper) Go(name string, files ...*os.File) (*os.Process, error) {
 	return nil, fmt.Errorf("helper go %q: %w", name, errors.ErrUnsupported)
+}
+
+// ForkExec always returns [errors.ErrUnsupported] here.
+func (h *Helper) ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	return 0, &rawfork.ExecError{Method: rawfork.ByHelper, Path: argv0, Err: errors.ErrUnsupported}
 }

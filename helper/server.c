@@ -6,6 +6,9 @@
 #include "spawn.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,13 +32,17 @@ static struct {
 	size_t ending_n;
 } helper;
 
-static void tell(uint16_t type, uint64_t id, pid_t pid, int error)
+static void send_reply(uint16_t type, uint64_t id, struct rf_reply body)
 {
-	struct rf_reply body = { .pid = pid, .error = error };
 	struct rf_header h = { RF_MAGIC, RF_VERSION, type, id, sizeof body, 0 };
 
 	/* If the parent is gone the loop sees it. */
 	rf_send(helper.parent, &h, &body, NULL);
+}
+
+static void tell(uint16_t type, uint64_t id, pid_t pid, int error)
+{
+	send_reply(type, id, (struct rf_reply){ .pid = pid, .error = error });
 }
 
 /* The parent is gone, or wants no helper any more: so end what should end. */
@@ -162,6 +169,16 @@ static int serve_go(struct rf_message *m)
 	return 0;
 }
 
+static void serve_exec(struct rf_message *m)
+{
+	int error = -rf_exec_check(m->body, m->header.length, m->header.nfds);
+
+	if (error)
+		tell(RF_REPLY, m->header.id, -1, error);
+	else
+		send_reply(RF_REPLY, m->header.id, rf_spawn_exec(m, helper.parent));
+}
+
 /* Returns 1 in a new child, which leaves the loop. */
 static int serve(void)
 {
@@ -182,6 +199,9 @@ static int serve(void)
 	case RF_GO:
 		if (serve_go(&m))
 			return 1;
+		break;
+	case RF_EXEC:
+		serve_exec(&m);
 		break;
 	default:
 		tell(RF_REPLY, m.header.id, -1, ENOSYS);
@@ -252,6 +272,10 @@ static void loop(void)
 
 void rf_helper_main(int sock, int parent_pidfd, uint64_t hello_id, uint32_t ready)
 {
+#ifdef M_MMAP_THRESHOLD
+	/* Else the memory of the largest message so far would be kept. */
+	mallopt(M_MMAP_THRESHOLD, RF_CHUNK);
+#endif
 	helper.parent = sock;
 	helper.parent_pidfd = parent_pidfd;
 	helper.ready = ready;

@@ -32,6 +32,14 @@ void rf_spawn_release(int go);
  */
 int rf_spawn_ready(struct rf_waiting *w);
 
+/*
+ * rf_spawn_exec starts the program of a checked RF_EXEC, as a child of the helper's
+ * parent, and closes the message's descriptors. The child tells its pid over sock
+ * before it executes. The result's pid is that child, or -1 if none was made; when
+ * a step failed the child has ended, for the parent to reap.
+ */
+struct rf_reply rf_spawn_exec(struct rf_message *m, int sock);
+
 /* rf_spawn_prepare remembers what a child must put back: name, title, mask.
  * Returns 0 or -errno. */
 int rf_spawn_prepare(void);

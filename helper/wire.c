@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "wire.h"
 
+#include "start.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -191,5 +193,33 @@ int rf_go_check(const uint8_t *body, size_t length, uint32_t nfds)
 		return -EBADMSG;
 	if (go.env_len && body[sizeof go + length - 1] != 0)
 		return -EBADMSG;
+	return 0;
+}
+
+void *rf_exec_plan(uint8_t *body, size_t length, size_t *size)
+{
+	*size = length - sizeof(struct rf_exec);
+	return body + sizeof(struct rf_exec);
+}
+
+int rf_exec_check(const uint8_t *body, size_t length, uint32_t nfds)
+{
+	const struct rawfork_plan *plan = (const void *)(body + sizeof(struct rf_exec));
+	const int32_t *fds = (const void *)(plan + 1);
+	struct rf_exec exec;
+
+	if (length < sizeof exec)
+		return -EBADMSG;
+	memcpy(&exec, body, sizeof exec);
+	if (exec.flags & ~RF_EXEC_DIR || exec.set_limits >> RF_LIMITS || exec.umask & ~0777u ||
+	    exec.pgid < 0 || (exec.flags & RF_EXEC_DIR && !nfds))
+		return -EBADMSG;
+	nfds -= exec.flags & RF_EXEC_DIR;
+	if (rawfork_plan_check(plan, length - sizeof exec) || plan->flags & RAWFORK_PTRACE ||
+	    plan->cloneflags & RAWFORK_CLONE_SHARED)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < plan->nfds; i++)
+		if (fds[i] != RF_NOT_OPEN && (fds[i] < 0 || (uint32_t)fds[i] >= nfds))
+			return -EBADMSG;
 	return 0;
 }

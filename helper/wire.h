@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 1u
+#define RF_VERSION 2u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
@@ -26,7 +26,10 @@
 enum rf_type {
 	RF_HELLO = 1,  /* request: struct rf_hello; answered by RF_REPLY */
 	RF_GO,         /* request: struct rf_go, a name, an environment */
-	RF_REPLY = 16, /* answer: struct rf_reply, perhaps a pidfd */
+	RF_EXEC,       /* request: struct rf_exec, a plan (internal/plan/plan.h) */
+	RF_REPLY = 16, /* answer: struct rf_reply */
+	RF_BORN,       /* from the child of an RF_EXEC, ahead of the answer: struct
+	                  rf_reply, with its pidfd if the plan asks for one */
 	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
 	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */
 	RF_BOOTED,     /* from a ready child to the helper: Go runs */
@@ -60,9 +63,28 @@ struct rf_go {
 	uint32_t pad;
 };
 
+#define RF_EXEC_DIR 1u /* the last descriptor is the working directory */
+#define RF_LIMITS   16u
+
+/* The body of RF_EXEC: this, then a plan. A plan's fds are here indices of the
+ * descriptors that come with the message, in their order, or RF_NOT_OPEN. */
+struct rf_exec {
+	uint32_t flags;
+	uint32_t set_limits; /* a bit for each of limits that the child sets */
+	uint32_t umask;
+	int32_t  pgid;       /* the caller's process group */
+	uint64_t mask;       /* blocked signals of the calling thread */
+	uint64_t ignored;    /* ignored signals */
+	uint64_t limits[RF_LIMITS][2]; /* soft, hard; by the kernel's numbers */
+};
+
+/* No process has this descriptor: whoever uses it gets EBADF. */
+#define RF_NOT_OPEN 0x7fffffff
+
 struct rf_reply {
-	int32_t pid;   /* of the child, or -1 */
+	int32_t pid;   /* of the child, or -1; with an error, of one to be reaped */
 	int32_t error; /* an errno, or 0 */
+	int32_t step;  /* of the plan that failed, or 0 */
 };
 
 /* A message with its body, which the receiver frees by rf_message_free. */
@@ -94,5 +116,13 @@ int rf_send(int sock, const struct rf_header *header, const void *body, const in
  * many descriptors. Returns 0 or -EBADMSG.
  */
 int rf_go_check(const uint8_t *body, size_t length, uint32_t nfds);
+
+/*
+ * rf_exec_check does the same for RF_EXEC. body must be on a multiple of 8.
+ */
+int rf_exec_check(const uint8_t *body, size_t length, uint32_t nfds);
+
+/* rf_exec_plan returns the plan in the body of an RF_EXEC, and its size. */
+void *rf_exec_plan(uint8_t *body, size_t length, size_t *size);
 
 #endif

@@ -110,7 +110,8 @@ void rawfork_plan_link(void *plan, struct rawfork_image *image);
 /* The steps that can fail, and what an error calls them. */
 #define RAWFORK_STEP_NAMES(X)                                                        \
 	X(PLAN, "plan") X(PIPE, "pipe2") X(FORK, "fork") X(CLONE, "clone")           \
-	X(SPAWN, "posix_spawn") X(KEEPCAPS, "prctl(PR_SET_KEEPCAPS)")                \
+	X(SPAWN, "posix_spawn") X(TELL, "sendmsg") X(INHERIT_DIR, "fchdir")           \
+	X(INHERIT_LIMITS, "prlimit") X(INHERIT_PGID, "setpgid") X(KEEPCAPS, "prctl(PR_SET_KEEPCAPS)")                \
 	X(SYNC, "wait for the id maps") X(SETSID, "setsid") X(SETPGID, "setpgid")    \
 	X(TCSETPGRP, "ioctl(TIOCSPGRP)") X(UNSHARE, "unshare")                       \
 	X(SETGROUPS_FILE, "write setgroups") X(UID_MAP, "write uid_map")             \

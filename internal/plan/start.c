@@ -21,6 +21,8 @@
 #define CLONE_VM_FLAG 0x00000100ull
 #define CLONE_PIDFD_FLAG 0x00001000ull
 #define CLONE_VFORK_FLAG 0x00004000ull
+#define CLONE_PARENT_FLAG 0x00008000ull
+#define CLONE_PARENT_SETTID_FLAG 0x00100000ull
 #define CLONE_NEWTIME_FLAG 0x00000080ull
 #define CLONE_CLEAR_SIGHAND_FLAG 0x100000000ull
 #define CLONE_INTO_CGROUP_FLAG 0x200000000ull
@@ -38,10 +40,17 @@ struct clone3_args {
 struct start {
 	struct rawfork_image image;
 	struct rawfork_started *started;
-	uint64_t mask; /* the calling thread's, and the new program's */
+	const struct rawfork_birth *birth; /* NULL: the child is the caller's */
+	uint64_t mask; /* the new program's */
 	int report[2]; /* how a forked child tells its failure */
 	int sync[2];   /* how it is told that its id maps are written */
 	int reset;     /* handlers are not reset by clone3 */
+};
+
+/* What a forked child is told once it may go on. */
+struct go_on {
+	struct rawfork_failure failure; /* of the id maps */
+	int32_t pid;                    /* its own, as its parent sees it */
 };
 
 static struct rlimit first_nofile;
@@ -64,6 +73,16 @@ int rawfork_nofile(uint64_t *cur, uint64_t *max)
 static void set_mask(uint64_t mask, uint64_t *old)
 {
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, old, sizeof(mask));
+}
+
+/* block_signals returns the mask to put back, and chooses the program's. */
+static uint64_t block_signals(struct start *s)
+{
+	uint64_t old;
+
+	set_mask(~0ull, &old);
+	s->mask = s->birth ? s->birth->mask : old;
+	return old;
 }
 
 static void fail(struct start *s, int step, int error)
@@ -94,6 +113,16 @@ static void reap(struct start *s)
 	s->started->pidfd = -1;
 }
 
+/* fail_child is for a child that has reported its failure, and ends. */
+static void fail_child(struct start *s, struct rawfork_failure f)
+{
+	if (!s->birth) {
+		reap(s);
+		s->started->pid = -1;
+	}
+	s->started->failure = f;
+}
+
 /* By unshare the child writes its own id maps, by clone its parent must. */
 static int parent_writes_maps(const struct rawfork_plan *p)
 {
@@ -101,9 +130,11 @@ static int parent_writes_maps(const struct rawfork_plan *p)
 	       && !(p->unshareflags & RAWFORK_CLONE_NEWUSER);
 }
 
-static int needs_clone(const struct rawfork_plan *p)
+static int needs_clone(const struct start *s)
 {
-	return p->cloneflags != 0 || (p->flags & (RAWFORK_CGROUP | RAWFORK_PIDFD)) != 0;
+	const struct rawfork_plan *p = s->image.plan;
+
+	return s->birth || p->cloneflags != 0 || (p->flags & (RAWFORK_CGROUP | RAWFORK_PIDFD)) != 0;
 }
 
 static void clone_arguments(const struct start *s, struct clone3_args *a)
@@ -113,7 +144,11 @@ static void clone_arguments(const struct start *s, struct clone3_args *a)
 	memset(a, 0, sizeof(*a));
 	a->flags = p->cloneflags;
 	a->exit_signal = SIGCHLD;
-	if (p->flags & RAWFORK_PIDFD) {
+	if (s->birth) { /* the exit signal is then the caller's own */
+		a->flags |= CLONE_PARENT_FLAG | CLONE_PARENT_SETTID_FLAG;
+		a->parent_tid = (uintptr_t)&s->started->pid;
+		a->exit_signal = 0;
+	} else if (p->flags & RAWFORK_PIDFD) {
 		a->flags |= CLONE_PIDFD_FLAG;
 		a->pidfd = (uintptr_t)&s->started->pidfd;
 	}
@@ -169,19 +204,42 @@ static long clone_on_stack(long number, long a1, long a2, long a3, void (*run)(s
 #endif
 }
 
+/* legacy_clone is clone(2), which has one argument for the pidfd and for the
+ * parent's copy of the pid. With run, the child runs it on the arguments' stack, and
+ * an error is returned, without it in errno: as by what it calls. */
+static long legacy_clone(const struct clone3_args *a, void (*run)(struct start *), struct start *s)
+{
+	unsigned long flags = a->flags | a->exit_signal, stack = a->stack + a->stack_size;
+	unsigned long tid = a->flags & CLONE_PIDFD_FLAG ? a->pidfd : a->parent_tid;
+
+	if (run)
+		return clone_on_stack(SYS_clone, flags, stack, tid, run, s);
+	return syscall(SYS_clone, flags, 0L, tid, 0L, 0L);
+}
+
 /* ---- The child. Async-signal-safe calls only from here on. ---- */
 
-static void await_maps(struct start *s, struct rawfork_failure *f)
+static struct rawfork_failure await_maps(struct start *s)
 {
+	struct go_on go;
 	ssize_t n;
 
 	/* The parent's end, so that a parent that dies is seen. */
 	syscall(SYS_close, s->sync[1]);
-	n = syscall(SYS_read, s->sync[0], f, sizeof(*f));
-	if (n != sizeof(*f)) {
-		f->step = RAWFORK_STEP_SYNC;
-		f->error = n < 0 ? errno : EINVAL;
+	n = syscall(SYS_read, s->sync[0], &go, sizeof(go));
+	if (n != sizeof(go)) {
+		go.failure.step = RAWFORK_STEP_SYNC;
+		go.failure.error = n < 0 ? errno : EINVAL;
 	}
+	s->started->pid = go.pid;
+	return go.failure;
+}
+
+static struct rawfork_failure prepare(const struct start *s)
+{
+	if (s->birth)
+		return s->birth->prepare(s->birth, s->started->pid);
+	return (struct rawfork_failure){ 0, 0 };
 }
 
 static void run_forked(struct start *s)
@@ -189,7 +247,9 @@ static void run_forked(struct start *s)
 	struct rawfork_failure f = { 0, 0 };
 
 	if (s->sync[0] >= 0)
-		await_maps(s, &f);
+		f = await_maps(s);
+	if (f.step == 0)
+		f = prepare(s);
 	if (f.step == 0)
 		f = rawfork_execute(&s->image, s->mask, s->reset, &s->report[1]);
 	syscall(SYS_write, s->report[1], &f, sizeof(f));
@@ -200,9 +260,12 @@ static void run_forked(struct start *s)
 /* The failure is written to the parent's own memory: no pipe is needed. */
 static void run_vforked(struct start *s)
 {
-	int none = -1;
+	int report = s->birth ? s->birth->report : -1;
+	struct rawfork_failure f = prepare(s);
 
-	s->started->failure = rawfork_execute(&s->image, s->mask, s->reset, &none);
+	if (f.step == 0)
+		f = rawfork_execute(&s->image, s->mask, s->reset, &report);
+	s->started->failure = f;
 	for (;;)
 		syscall(SYS_exit_group, EXIT_NOT_EXECUTED);
 }
@@ -215,7 +278,7 @@ static pid_t fork_copy(struct start *s)
 	pid_t pid;
 
 	s->reset = 1;
-	if (!needs_clone(s->image.plan)) {
+	if (!needs_clone(s)) {
 		pid = fork();
 	} else {
 		clone_arguments(s, &a);
@@ -224,7 +287,7 @@ static pid_t fork_copy(struct start *s)
 			s->reset = 0;
 			pid = syscall(SYS_clone3, &a, sizeof(a));
 		} else {
-			pid = syscall(SYS_clone, a.flags | a.exit_signal, 0L, a.pidfd, 0L, 0L);
+			pid = legacy_clone(&a, NULL, s);
 		}
 	}
 	if (pid == 0)
@@ -235,11 +298,13 @@ static pid_t fork_copy(struct start *s)
 /* map_ids writes the child's id maps and lets it go on, or fail. */
 static void map_ids(struct start *s)
 {
-	struct rawfork_failure f = rawfork_write_maps(&s->image, s->started->pid);
+	struct go_on go = { { 0, 0 }, s->started->pid };
+
+	go.failure = rawfork_write_maps(&s->image, s->started->pid);
 
 	/* The read end is still open here, so that a child that was killed meanwhile
 	 * makes no SIGPIPE, and the pipe has room: this write can't fail. */
-	if (write(s->sync[1], &f, sizeof(f)) != sizeof(f))
+	if (write(s->sync[1], &go, sizeof(go)) != sizeof(go))
 		kill(s->started->pid, SIGKILL);
 	close_pair(s->sync);
 }
@@ -247,6 +312,7 @@ static void map_ids(struct start *s)
 static void start_by_fork(struct start *s)
 {
 	struct rawfork_failure f;
+	uint64_t old;
 	ssize_t n;
 	int error;
 
@@ -256,24 +322,22 @@ static void start_by_fork(struct start *s)
 		close_pair(s->report);
 		return;
 	}
-	set_mask(~0ull, &s->mask);
+	old = block_signals(s);
 	s->started->pid = fork_copy(s);
 	error = errno;
 	if (s->started->pid > 0 && s->sync[0] >= 0)
 		map_ids(s);
-	set_mask(s->mask, NULL);
+	set_mask(old, NULL);
 	close(s->report[1]);
 	s->report[1] = -1;
 	if (s->started->pid < 0) {
-		fail(s, needs_clone(s->image.plan) ? RAWFORK_STEP_CLONE : RAWFORK_STEP_FORK, error);
+		fail(s, needs_clone(s) ? RAWFORK_STEP_CLONE : RAWFORK_STEP_FORK, error);
 	} else {
 		/* End of file: the descriptor was closed by execve. */
 		while ((n = read(s->report[0], &f, sizeof(f))) < 0 && errno == EINTR)
 			;
-		if (n == sizeof(f)) {
-			reap(s);
-			fail(s, f.step, f.error);
-		}
+		if (n == sizeof(f))
+			fail_child(s, f);
 	}
 	close_pair(s->report);
 	close_pair(s->sync);
@@ -300,7 +364,7 @@ static long vfork_on_stack(struct start *s, char *stack, size_t size)
 	}
 	if (pid == -ENOSYS && !needs_clone3(&a)) {
 		s->reset = 1;
-		pid = clone_on_stack(SYS_clone, a.flags | a.exit_signal, a.stack + size, a.pidfd, run_vforked, s);
+		pid = legacy_clone(&a, run_vforked, s);
 	}
 	return pid;
 }
@@ -319,43 +383,65 @@ static void start_by_vfork(struct start *s)
 {
 	char stack[VFORK_STACK] __attribute__((aligned(16)));
 	int dumpable = changes_ids(s->image.plan) ? prctl(PR_GET_DUMPABLE) : 0;
+	uint64_t old;
 	long pid;
 
 	if (parent_writes_maps(s->image.plan)) {
 		fail(s, RAWFORK_STEP_SYNC, EINVAL);
 		return;
 	}
-	set_mask(~0ull, &s->mask);
+	old = block_signals(s);
 	pid = vfork_on_stack(s, stack, sizeof(stack));
 	if (dumpable == 1)
 		prctl(PR_SET_DUMPABLE, 1L);
-	set_mask(s->mask, NULL);
+	set_mask(old, NULL);
 	if (pid < 0) {
 		fail(s, RAWFORK_STEP_CLONE, -pid);
 		return;
 	}
 	s->started->pid = pid;
-	if (s->started->failure.step) {
-		reap(s);
-		s->started->pid = -1;
+	if (s->started->failure.step)
+		fail_child(s, s->started->failure);
+}
+
+/* take_plan checks and links: 0, or a failure. */
+static int take_plan(struct start *s, void *plan, size_t size)
+{
+	memset(s->started, 0, sizeof(*s->started));
+	s->started->pid = s->started->pidfd = -1;
+	if (rawfork_plan_check(plan, size) != 0) {
+		fail(s, RAWFORK_STEP_PLAN, EINVAL);
+		return -1;
 	}
+	rawfork_plan_link(plan, &s->image);
+	return 0;
 }
 
 void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *started)
 {
 	struct start s = { .started = started, .report = { -1, -1 }, .sync = { -1, -1 } };
 
-	memset(started, 0, sizeof(*started));
-	started->pid = started->pidfd = -1;
-	if (rawfork_plan_check(plan, size) != 0) {
-		fail(&s, RAWFORK_STEP_PLAN, EINVAL);
+	if (take_plan(&s, plan, size))
 		return;
-	}
-	rawfork_plan_link(plan, &s.image);
 	if (method == RAWFORK_FORK)
 		start_by_fork(&s);
 	else if (method == RAWFORK_VFORK)
 		start_by_vfork(&s);
 	else
 		rawfork_spawn(&s.image, started);
+}
+
+void rawfork_start_for_parent(void *plan, size_t size, const struct rawfork_birth *birth,
+			      struct rawfork_started *started)
+{
+	struct start s = { .started = started, .birth = birth, .report = { -1, -1 }, .sync = { -1, -1 } };
+
+	if (take_plan(&s, plan, size))
+		return;
+	if ((s.image.plan->flags & RAWFORK_PTRACE) || (s.image.plan->cloneflags & RAWFORK_CLONE_SHARED))
+		fail(&s, RAWFORK_STEP_PLAN, EINVAL);
+	else if (parent_writes_maps(s.image.plan))
+		start_by_fork(&s);
+	else
+		start_by_vfork(&s);
 }

@@ -41,6 +41,37 @@ struct rawfork_started {
  */
 void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *started);
 
+/*
+ * How the helper process makes a child for its parent: a sibling of its own.
+ *
+ * prepare runs in the child, ahead of the plan and with all signals blocked, and
+ * may have the helper's memory: raw system calls only. pid is the child as the
+ * parent sees it. report stays open until the program is executed, so that the
+ * parent can tell when.
+ */
+struct rawfork_birth {
+	struct rawfork_failure (*prepare)(const struct rawfork_birth *birth, int32_t pid);
+	const void *arg; /* for prepare */
+	uint64_t mask;   /* the new program's */
+	int report;
+};
+
+/*
+ * rawfork_start_for_parent is rawfork_start by vfork, or by clone without CLONE_VM
+ * when the id maps must be written by another process, with CLONE_PARENT. The
+ * caller has one thread. It doesn't reap: after a failure, started->pid is a child
+ * that has ended or is about to, for the parent to reap, or -1 if there was none.
+ * The plan's pidfd is prepare's business. A plan with RAWFORK_PTRACE is refused,
+ * and so is one that would share more with the caller than with its parent.
+ */
+void rawfork_start_for_parent(void *plan, size_t size, const struct rawfork_birth *birth,
+			      struct rawfork_started *started);
+
+/* Of RAWFORK_CLONEFLAGS, those that tie the child to who makes it. */
+#define RAWFORK_CLONE_SHARED                                                     \
+	(0x00000200ull /* FS */ | 0x00002000ull /* PTRACE */ | 0x00040000ull /* SYSVSEM */ \
+	 | 0x80000000ull /* IO */)
+
 /* rawfork_spawn is the posix_spawn way, for rawfork_start only. */
 void rawfork_spawn(const struct rawfork_image *image, struct rawfork_started *started);
 

@@ -1,12 +1,5 @@
-//go:build linux && cgo && (amd64 || arm64)
-
-package rawfork
-
-import (
-	"sync"
-	"syscall"
-)
-
+// Package gate keeps ETXTBSY away from those who start programs.
+//
 // A program can't be executed while somebody has it open for writing: ETXTBSY. A
 // child that another goroutine forks has a copy of each such descriptor, until
 // its exec closes it. So a goroutine that writes a program, closes it and starts
@@ -22,9 +15,15 @@ import (
 // That execve has let the parent go on doesn't say that it has closed anything
 // yet, so the executor of fork and vfork closes first (close_before_exec in
 // internal/plan). posix_spawn and package syscall don't.
+package gate
 
-// generation is a set of starts that run at the same time.
-type generation struct {
+import (
+	"sync"
+	"syscall"
+)
+
+// A Generation is a set of starts that run at the same time.
+type Generation struct {
 	begun   chan struct{} // closed when its members may fork
 	ended   chan struct{} // closed when all of their children have executed
 	members int           // that have not left yet
@@ -32,12 +31,12 @@ type generation struct {
 
 var gate struct {
 	sync.Mutex
-	coming  *generation // may be joined; nil: make one
-	running *generation // the last one that has begun
+	coming  *Generation // may be joined; nil: make one
+	running *Generation // the last one that has begun
 }
 
-// enterGate waits for its turn. The caller forks, waits for the exec, and leaves.
-func enterGate() *generation {
+// Enter waits for its turn. The caller forks, waits for the exec, and leaves.
+func Enter() *Generation {
 	gate.Lock()
 	if g := gate.coming; g != nil {
 		g.members++
@@ -45,7 +44,7 @@ func enterGate() *generation {
 		<-g.begun
 		return g
 	}
-	g := &generation{begun: make(chan struct{}), ended: make(chan struct{}), members: 1}
+	g := &Generation{begun: make(chan struct{}), ended: make(chan struct{}), members: 1}
 	gate.coming = g
 	before := gate.running
 	gate.Unlock()
@@ -61,7 +60,8 @@ func enterGate() *generation {
 	return g
 }
 
-func (g *generation) leave() {
+// Leave says that the child has executed, or that there is none.
+func (g *Generation) Leave() {
 	gate.Lock()
 	defer gate.Unlock()
 	g.members--

@@ -1,0 +1,162 @@
+//go:build linux && (amd64 || arm64)
+
+/*
+ * A program's start by the helper. What a child of the caller would have inherited
+ * from it comes with the request, since the helper's own may have aged.
+ */
+
+#define _GNU_SOURCE
+#include "spawn.h"
+
+#include "start.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct caller {
+	const struct rf_exec *exec;
+	uint64_t id;
+	int pidfd; /* the parent wants one */
+	int dir;   /* or -1 */
+	uint64_t helper_ignored;
+};
+
+/* The kernel's struct sigaction, not libc's. */
+struct kernel_sigaction {
+	void *handler;
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+/* ---- The child. It has the helper's memory: raw system calls only. ---- */
+
+static struct rawfork_failure failed(int step)
+{
+	return (struct rawfork_failure){ step, errno };
+}
+
+/*
+ * Nobody who asked for the program may be left without its pid, so the child itself
+ * tells it: a helper that is killed after this changes nothing any more, and before
+ * it there is no program.
+ */
+static int tell_birth(const struct caller *c, int sock, int32_t pid)
+{
+	struct rf_reply body = { .pid = pid };
+	struct rf_header h = { RF_MAGIC, RF_VERSION, RF_BORN, c->id, sizeof body, 0 };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec vec[2] = { { &h, sizeof h }, { &body, sizeof body } };
+	struct msghdr msg = { .msg_iov = vec, .msg_iovlen = 2 };
+	int pidfd = -1;
+
+	if (c->pidfd) {
+		/* By its own pid: in a new pid namespace that is another number. */
+		pidfd = syscall(SYS_pidfd_open, (long)syscall(SYS_getpid), 0L);
+		if (pidfd < 0)
+			return -1;
+		h.nfds = 1;
+		memset(&control, 0, sizeof control);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof pidfd);
+		memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof control;
+	}
+	if (syscall(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL) < 0)
+		return -1;
+	return pidfd < 0 ? 0 : syscall(SYS_close, pidfd);
+}
+
+static void inherit_ignored(const struct caller *c)
+{
+	uint64_t changed = c->exec->ignored ^ c->helper_ignored;
+	struct kernel_sigaction action = { 0 };
+
+	for (int sig = 1; changed; sig++, changed >>= 1) {
+		if (!(changed & 1))
+			continue;
+		action.handler = c->exec->ignored >> (sig - 1) & 1 ? (void *)SIG_IGN : (void *)SIG_DFL;
+		syscall(SYS_rt_sigaction, sig, &action, NULL, sizeof action.mask);
+	}
+}
+
+static struct rawfork_failure inherit(const struct rawfork_birth *birth, int32_t pid)
+{
+	const struct caller *c = birth->arg;
+	const struct rf_exec *x = c->exec;
+
+	if (tell_birth(c, birth->report, pid) < 0)
+		return failed(RAWFORK_STEP_TELL);
+	if (c->dir >= 0 && syscall(SYS_fchdir, c->dir) < 0)
+		return failed(RAWFORK_STEP_INHERIT_DIR);
+	syscall(SYS_umask, x->umask);
+	for (unsigned i = 0; i < RF_LIMITS; i++)
+		if (x->set_limits >> i & 1 && syscall(SYS_prlimit64, 0L, (long)i, x->limits[i], NULL) < 0)
+			return failed(RAWFORK_STEP_INHERIT_LIMITS);
+	inherit_ignored(c);
+	return (struct rawfork_failure){ 0, 0 };
+}
+
+/* ---- The helper. ---- */
+
+/* The signals that the helper ignores, as its parent did at the start. It has no
+ * handlers, and changes nothing. */
+static uint64_t ignored_signals(void)
+{
+	static uint64_t ignored;
+	static int known;
+	struct kernel_sigaction action;
+
+	for (int sig = 1; !known && sig <= 64; sig++)
+		if (!syscall(SYS_rt_sigaction, sig, NULL, &action, sizeof action.mask) &&
+		    action.handler == (void *)SIG_IGN)
+			ignored |= 1ull << (sig - 1);
+	known = 1;
+	return ignored;
+}
+
+struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
+{
+	size_t size;
+	struct rawfork_plan *plan = rf_exec_plan(m->body, m->header.length, &size);
+	int32_t *fds = (int32_t *)(plan + 1);
+	struct caller c = {
+		.exec = (const struct rf_exec *)m->body,
+		.id = m->header.id,
+		.pidfd = plan->flags & RAWFORK_PIDFD,
+		.dir = -1,
+		.helper_ignored = ignored_signals(),
+	};
+	struct rawfork_birth birth = {
+		.prepare = inherit, .arg = &c, .mask = c.exec->mask, .report = sock,
+	};
+	struct rawfork_started started;
+
+	/* Here: in a new pid namespace the child doesn't know the group's number. */
+	if (getpgrp() != c.exec->pgid && setpgid(0, c.exec->pgid)) {
+		int error = errno;
+
+		rf_message_free(m);
+		return (struct rf_reply){ -1, error, RAWFORK_STEP_INHERIT_PGID };
+	}
+	if (c.exec->flags & RF_EXEC_DIR)
+		c.dir = m->fds[m->header.nfds - 1];
+	for (uint32_t i = 0; i < plan->nfds; i++)
+		if (fds[i] != RF_NOT_OPEN)
+			fds[i] = m->fds[fds[i]];
+	rawfork_start_for_parent(plan, size, &birth, &started);
+	/* Before the answer: a file that the parent closes after it is closed. */
+	rf_message_free(m);
+	return (struct rf_reply){ started.pid, started.failure.error, started.failure.step };
+}
