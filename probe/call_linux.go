@@ -22,10 +22,11 @@ type Call struct {
 	forks   bool       // the child may be held by a vfork: its answer takes long
 
 	// Guarded by p.mu.
-	done   bool
-	result uintptr
-	data   []byte
-	err    error
+	done      bool
+	result    uintptr
+	data      []byte
+	err       error
+	abandoned bool // it forks, and nobody wants the grandchild any more
 }
 
 // Syscall has the child make a system call and returns its result. Up to six
@@ -48,7 +49,8 @@ type Call struct {
 //
 // Any call is let through, also one that takes from the child what it serves the
 // parent with: closing its socket, unmapping its code, a seccomp filter that
-// forbids recvmsg(2), sendmsg(2), exit_group(2).
+// forbids recvmsg(2), sendmsg(2), exit_group(2), or ppoll(2), which comes before a
+// fork.
 func (p *Probe) Syscall(trap uintptr, args ...any) (uintptr, error) {
 	return p.Start(trap, args...).Wait()
 }
@@ -112,6 +114,11 @@ func (c *Call) Wait() (uintptr, error) {
 func (p *Probe) send(c *Call, data []byte, passed int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.enqueue(c, data, passed)
+}
+
+// enqueue is send for a caller that holds p.mu.
+func (p *Probe) enqueue(c *Call, data []byte, passed int) {
 	if err := p.usable(); err != nil {
 		c.done, c.err = true, p.wrap(c.name, err)
 		return
@@ -187,6 +194,24 @@ func (p *Probe) take(c *Call, message []byte) {
 	if c.args != nil && len(data) > 0 {
 		c.args.copyBack(data)
 	}
+	if c.abandoned {
+		c.reapAbandoned()
+	}
+}
+
+// reapAbandoned has the child reap the grandchild that c forked, which ends by
+// itself. The caller holds p.mu, and c is done.
+func (c *Call) reapAbandoned() {
+	if c.err == nil {
+		c.p.reapLater(int(c.result))
+	}
+}
+
+// reapLater has the child reap its own child pid once it comes to it, and doesn't
+// wait for that. The caller holds p.mu.
+func (p *Probe) reapLater(pid int) {
+	wait := request{op: opSyscall, trap: unix.SYS_WAIT4, args: [6]uintptr{uintptr(pid), 0, unix.WALL}}
+	p.enqueue(&Call{p: p, name: "wait4", request: wait}, nil, -1)
 }
 
 // errGone says that the child's end of the socket is closed.

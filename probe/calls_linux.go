@@ -4,7 +4,9 @@ package probe
 
 import (
 	"bytes"
+	"fmt"
 	"math"
+	"slices"
 	"syscall"
 	"time"
 
@@ -46,8 +48,12 @@ func (p *Probe) Open(path string, flags int, mode uint32) (int, error) {
 // CloseFd wraps close(2).
 func (p *Probe) CloseFd(fd int) error { return only(p.call("close", unix.SYS_CLOSE, fd)) }
 
-// KeepOnly closes all of the child's descriptors but fds and the probe's own.
+// KeepOnly closes all of the child's descriptors but fds and the probe's own, by
+// close_range(2). That one of fds isn't open doesn't matter.
 func (p *Probe) KeepOnly(fds ...int) error {
+	if i := slices.IndexFunc(fds, func(fd int) bool { return fd < 0 }); i >= 0 {
+		return p.wrap("keep only", fmt.Errorf("descriptor %d: %w", fds[i], syscall.EINVAL))
+	}
 	keep := append([]int{p.theirs}, fds...)
 	for first := 0; ; {
 		last := math.MaxUint32 // of the gap that begins at first

@@ -1,3 +1,5 @@
+//go:build linux && cgo && (amd64 || arm64)
+
 package probe_test
 
 import (
@@ -6,4 +8,6 @@ import (
 	"rawfork/internal/forktest"
 )
 
-func TestMain(m *testing.M) { forktest.Main(m, nil) }
+func TestMain(m *testing.M) {
+	forktest.Main(m, map[string]func(){"parentOfProbes": parentOfProbes})
+}

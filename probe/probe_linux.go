@@ -19,8 +19,8 @@ import (
 )
 
 // DefaultTimeout is how long a call may take until [Probe.SetTimeout] says
-// otherwise.
-const DefaultTimeout = 5 * time.Second
+// otherwise: far above what any call takes that does not block, on a loaded machine.
+const DefaultTimeout = 30 * time.Second
 
 // Probe is a child that does what its parent says. It is made by [Fork],
 // [Probe.Fork] or [Probe.Clone]; the zero value is of no use. All methods may be
@@ -100,7 +100,9 @@ func Fork() (*Probe, error) {
 	}
 	p := &Probe{pid: pid, sock: ours, pidfd: -1}
 	if err := p.adopt(); err != nil {
-		p.discard()
+		unix.Close(ours)
+		unix.Kill(pid, unix.SIGKILL)
+		rawfork.Wait(pid)
 		return nil, fmt.Errorf("probe %d: %w", pid, err)
 	}
 	return p, nil
@@ -169,27 +171,44 @@ func (p *Probe) fork(name string, q request, data []byte, vfork bool, parent *Pr
 	c := &Call{p: p, name: name, request: q, forks: vfork}
 	g := &Probe{parent: parent, born: c, sock: ours, pidfd: -1}
 	g.limit.Store(p.limit.Load())
-	if err == nil {
-		p.send(c, data, theirs)
+	if err != nil {
+		unix.Close(theirs)
+		unix.Close(ours)
+		return nil, p.wrap(name, os.NewSyscallError("setsockopt", err))
 	}
+	p.send(c, data, theirs)
 	unix.Close(theirs)
-	if err == nil && !vfork {
+	if !vfork {
 		_, err = c.Wait()
 	}
 	if err == nil {
-		err = g.adopt()
+		if err = g.adopt(); err != nil {
+			err = p.wrap(name, err)
+			if _, why := c.Wait(); why != nil { // there is no grandchild
+				err = why
+			}
+		}
 	}
 	if err != nil {
-		g.discard()
-		if c.done && c.err != nil { // why there is no grandchild
-			err = c.err
-		}
-		return nil, p.wrap(name, err)
+		g.abandon()
+		return nil, err
 	}
 	p.family.Lock()
 	p.kids = append(p.kids, g)
 	p.family.Unlock()
 	return g, nil
+}
+
+// abandon gives up a grandchild. The child doesn't make it any more, unless it is
+// about to: it ends then as its socket closes, and its parent reaps it.
+func (g *Probe) abandon() {
+	unix.Close(g.sock)
+	c := g.born
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	if c.abandoned = true; c.done {
+		c.reapAbandoned()
+	}
 }
 
 // socketpair makes the two ends of a probe, out of the way of other descriptors.
@@ -251,15 +270,6 @@ func sender(control []byte) (int, error) {
 	return 0, fmt.Errorf("no pid of the grandchild: %w", syscall.EBADMSG)
 }
 
-// discard ends what became no probe.
-func (p *Probe) discard() {
-	unix.Close(p.sock)
-	if p.pid != 0 && p.parent == nil {
-		unix.Kill(p.pid, unix.SIGKILL)
-		rawfork.Wait(p.pid)
-	}
-}
-
 // Pid is the child's pid as this process sees it; [Probe.Getpid] asks the child.
 func (p *Probe) Pid() int { return p.pid }
 
@@ -311,7 +321,8 @@ func (p *Probe) Close() error {
 	return errors.Join(errs...)
 }
 
-// end ends the child itself. It reaps it if that can be done at once.
+// end ends the child itself and has it reaped: by a parent that is in a call after
+// that call.
 func (p *Probe) end() error {
 	err := p.use(func() error {
 		unix.Shutdown(p.sock, unix.SHUT_RDWR)
@@ -325,7 +336,11 @@ func (p *Probe) end() error {
 		return nil
 	}
 	p.death.Lock()
-	if err == nil && !(p.parent != nil && p.parent.busy()) {
+	if err == nil && p.parent != nil && p.parent.busy() {
+		p.parent.mu.Lock()
+		p.parent.reapLater(p.pidAtParent())
+		p.parent.mu.Unlock()
+	} else if err == nil {
 		p.reap()
 	}
 	p.death.Unlock()

@@ -29,6 +29,7 @@ var static struct {
 	reply   reply
 	msg     msghdr
 	iov     [2]region // struct iovec is an address and a length
+	poll    [1]child.PollFd
 	control struct {
 		header unix.Cmsghdr
 		fd     int32
@@ -78,6 +79,9 @@ func act(sock, passed int, errno syscall.Errno) int {
 	if errno == 0 {
 		errno = copyIn()
 	}
+	if errno == 0 && q.op >= opFork {
+		errno = wanted(passed)
+	}
 	if errno == 0 {
 		switch q.op {
 		case opSyscall:
@@ -106,6 +110,20 @@ func act(sock, passed int, errno syscall.Errno) int {
 	}
 	static.reply.seq, static.reply.result, static.reply.errno = q.seq, result, uintptr(errno)
 	return sock
+}
+
+// wanted is ECANCELED for a grandchild that nobody waits for any more: the other
+// end of the socket that was passed for it is closed.
+//
+//go:nosplit
+//go:norace
+func wanted(passed int) syscall.Errno {
+	static.poll[0] = child.PollFd{Fd: int32(passed)}
+	n, errno := child.Poll(static.poll[:], 0)
+	if n > 0 {
+		return syscall.ECANCELED
+	}
+	return errno
 }
 
 //go:nosplit

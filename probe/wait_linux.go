@@ -121,6 +121,9 @@ func (p *Probe) pidAtParent() int {
 func (p *Probe) busy() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if n := len(p.queue); n > 0 {
+		p.receiveUntil(p.queue[n-1], time.Now()) // takes the replies that are there
+	}
 	return len(p.queue) > 0 && !p.queue[0].forks
 }
 
