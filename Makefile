@@ -47,8 +47,9 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, 
 bench: compiler ## the figures: docs/bench.txt
 	$(GO) run ./bench -o docs/bench.txt
 
-soak: compiler ## the long form of the hang matrix: 20,000 forks
+soak: compiler ## the long forms: a hang matrix of 20,000 forks, 10,000 children that die at once
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
+	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 
 # Each fuzz test of the module, one after the other.
 fuzz: compiler ## every fuzz test for $(FUZZTIME)
