@@ -153,6 +153,9 @@ func (c *conn) listen() {
 			n, rightsLen, _, _, err = unix.Recvmsg(int(fd), packet, rights, unix.MSG_CMSG_CLOEXEC)
 			return err != unix.EAGAIN && err != unix.EINTR
 		})
+		if closed == nil && err == unix.ECONNRESET {
+			continue // the helper died with requests unread; what it said comes now
+		}
 		if closed != nil || err != nil || n == 0 {
 			break
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,17 +49,20 @@ import (
 // killed while it starts a program, the call still returns that program's pid, or
 // there is none. Ownership and all else is as [rawfork.Method.ForkExec] says.
 func (h *Helper) ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
-	if attr == nil {
-		attr = &syscall.ProcAttr{}
+	var a syscall.ProcAttr
+	if attr != nil {
+		a = *attr
 	}
-	sys := attr.Sys
-	if sys == nil {
-		sys = &syscall.SysProcAttr{}
+	if a.Env == nil {
+		a.Env = os.Environ()
 	}
-	r, err := h.startProgram(argv0, argv, attr, sys)
+	if a.Sys == nil {
+		a.Sys = &syscall.SysProcAttr{}
+	}
+	r, err := h.startProgram(argv0, argv, &a)
 	if err == nil {
-		if sys.PidFD != nil {
-			*sys.PidFD = r.pidfd
+		if a.Sys.PidFD != nil {
+			*a.Sys.PidFD = r.pidfd
 		}
 		return r.pid, nil
 	}
@@ -76,11 +78,11 @@ func (h *Helper) ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (
 // here is not the caller.
 const sharedFlags = unix.CLONE_FS | unix.CLONE_IO | unix.CLONE_SYSVSEM | unix.CLONE_PTRACE
 
-func (h *Helper) startProgram(argv0 string, argv []string, attr *syscall.ProcAttr, sys *syscall.SysProcAttr) (reply, error) {
-	if sys.Ptrace {
+func (h *Helper) startProgram(argv0 string, argv []string, attr *syscall.ProcAttr) (reply, error) {
+	if attr.Sys.Ptrace {
 		return reply{}, &plan.Error{Step: "Ptrace", Err: errors.ErrUnsupported}
 	}
-	if flags := sys.Cloneflags & sharedFlags; flags != 0 {
+	if flags := attr.Sys.Cloneflags & sharedFlags; flags != 0 {
 		return reply{}, &plan.Error{Step: "Cloneflags", Err: fmt.Errorf("%#x: %w", flags, errors.ErrUnsupported)}
 	}
 	compiled, err := plan.Compile(argv0, argv, attr)
@@ -104,7 +106,6 @@ func (h *Helper) startProgram(argv0 string, argv []string, attr *syscall.ProcAtt
 	generation := gate.Enter()
 	r := h.conn.request(typeExec, body, fds)
 	generation.Leave()
-	runtime.KeepAlive(attr)
 	return h.started(r)
 }
 

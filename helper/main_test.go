@@ -109,6 +109,8 @@ func TestMain(m *testing.M) {
 		helper.Init()
 	}
 	forktest.Main(m, map[string]func(){
+		"changed":  changed,
+		"inherits": inherits,
 		"parent":   parentHelper,
 		"noinit":   noInit,
 		"byhand":   func() {},

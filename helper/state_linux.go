@@ -184,13 +184,13 @@ func (h *Helper) caller() (caller, error) {
 	}
 	if now != *h.state.Load() {
 		theirs, _, err := readState("/proc/" + strconv.Itoa(h.pid))
-		if err != nil {
-			return c, err
-		}
 		for i, name := range stateNames {
 			if now[i] != theirs[i] {
 				return c, &plan.Error{Step: name, Err: errChanged}
 			}
+		}
+		if err != nil {
+			return c, err
 		}
 		h.state.Store(&theirs)
 	}
