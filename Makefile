@@ -15,7 +15,7 @@ CORE       = . ./child
 
 export CC
 
-.PHONY: help run test test-core lint vet fmt staticcheck c-warnings builds bench fuzz soak generate clean compiler bin/rawfork
+.PHONY: help run test test-core lint vet fmt staticcheck c-warnings builds bench fuzz soak soak-forkall generate clean compiler bin/rawfork
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9/-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,6 +50,9 @@ bench: compiler ## the figures: docs/bench.txt
 soak: compiler ## the long forms: a hang matrix of 20,000 forks, 10,000 children that die at once
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
+
+soak-forkall: compiler ## 10,000 children with the whole runtime alive
+	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -timeout 120m -v -run 'TestScenarios' ./forkall
 
 # Each fuzz test of the module, one after the other.
 fuzz: compiler ## every fuzz test for $(FUZZTIME)

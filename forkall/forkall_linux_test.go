@@ -1,0 +1,69 @@
+//go:build linux && cgo && amd64
+
+package forkall_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"rawfork/internal/forktest"
+)
+
+func TestMain(m *testing.M) {
+	forktest.Main(m, map[string]func(){"parent": forkParent})
+}
+
+// forksEnv asks for the long form: make soak-forkall.
+const forksEnv = "RAWFORK_SOAK_FORKS"
+
+// In every child Go works, and every goroutine of the parent's goes on; the parent
+// goes on too.
+func TestScenarios(t *testing.T) {
+	forks := 300
+	if text := os.Getenv(forksEnv); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forks = n
+	}
+	each := (forks + len(scenarios) - 1) / len(scenarios)
+	var all counts
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			got := runParent(t, s.name, each)
+			if diff := cmp.Diff(counts{OK: each}, got, cmpopts.IgnoreFields(counts{}, "Retries")); diff != "" {
+				t.Errorf("children (-want +got):\n%s", diff)
+			}
+			all.OK += got.OK
+			all.Retries += got.Retries
+		})
+	}
+	t.Logf("%d children ok, %d tries more", all.OK, all.Retries)
+}
+
+// runParent has a process of its own fork, and returns how the children ended.
+func runParent(t *testing.T, scenario string, forks int) counts {
+	t.Helper()
+	cmd := forktest.Command(t, "parent", scenario, strconv.Itoa(forks))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if text := stderr.Bytes(); len(text) > 0 {
+		t.Logf("stderr:\n%s", text[:min(len(text), 4000)])
+	}
+	if err != nil {
+		t.Fatalf("parent: %v", err)
+	}
+	var c counts
+	if err := json.Unmarshal(out, &c); err != nil {
+		t.Fatalf("parent said %q: %v", out, err)
+	}
+	return c
+}

@@ -1,0 +1,76 @@
+//go:build linux
+
+#include "cload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void cload_malloc(int n)
+{
+	for (int i = 0; i < n; i++) {
+		size_t size = 100 + (size_t)i * 37 % 300000;
+		char *block = malloc(size);
+
+		if (block != NULL)
+			memset(block, 1, 100);
+		free(block);
+	}
+}
+
+void cload_sleep(int microseconds)
+{
+	struct timespec left = { microseconds / 1000000, microseconds % 1000000 * 1000 };
+
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		;
+}
+
+int cload_open(void)
+{
+	void *library = dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL);
+
+	if (library == NULL || dlsym(library, "sin") == NULL)
+		return -1;
+	return dlclose(library);
+}
+
+static void *allocate(void *arg)
+{
+	cload_malloc(10);
+	return arg;
+}
+
+int cload_thread(void)
+{
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, allocate, NULL);
+
+	return err != 0 ? err : pthread_join(thread, NULL);
+}
+
+static void *work(void *progress)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, NULL);
+	for (;;) {
+		cload_malloc(100);
+		__atomic_add_fetch((int64_t *)progress, 1, __ATOMIC_SEQ_CST);
+		cload_sleep(500);
+	}
+	return NULL;
+}
+
+int cload_masked(int64_t *progress)
+{
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, work, progress);
+
+	return err != 0 ? err : pthread_detach(thread);
+}

@@ -1,0 +1,48 @@
+//go:build linux && cgo
+
+package cload
+
+// #cgo CFLAGS: -Wall -Wextra -Werror
+// #cgo LDFLAGS: -pthread -ldl
+// #include <stdlib.h>
+// #include "cload.h"
+import "C"
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Malloc allocates and frees n blocks.
+func Malloc(n int) { C.cload_malloc(C.int(n)) }
+
+// Sleep sleeps in C.
+func Sleep(d time.Duration) { C.cload_sleep(C.int(d.Microseconds())) }
+
+// Open opens a library and closes it.
+func Open() error {
+	if C.cload_open() != 0 {
+		return errors.New("dlopen libm.so.6: failed")
+	}
+	return nil
+}
+
+// Thread makes a thread that C and not Go knows, and waits for its end.
+func Thread() error { return errno(C.cload_thread()) }
+
+// Masked makes such a thread that blocks all signals and works for ever. The
+// counter grows each time round; it is never freed.
+func Masked() (*atomic.Int64, error) {
+	progress := (*C.int64_t)(C.calloc(1, C.sizeof_int64_t))
+	return (*atomic.Int64)(unsafe.Pointer(progress)), errno(C.cload_masked(progress))
+}
+
+func errno(e C.int) error {
+	if e == 0 {
+		return nil
+	}
+	return syscall.Errno(e)
+}

@@ -1,0 +1,25 @@
+/* cload.h - C code that is at work while somebody forks all threads. */
+#ifndef FORKALL_CLOAD_H
+#define FORKALL_CLOAD_H
+
+#include <stdint.h>
+
+/* cload_malloc allocates and frees blocks of many sizes, n times. */
+void cload_malloc(int n);
+
+/* cload_sleep sleeps for so many microseconds, whatever signals come. */
+void cload_sleep(int microseconds);
+
+/* cload_open opens a library and closes it. Returns 0, or -1. */
+int cload_open(void);
+
+/* cload_thread makes a thread that allocates and ends, and waits for its end. Returns an errno. */
+int cload_thread(void);
+
+/*
+ * cload_masked makes a thread that blocks all signals and works for ever. It adds
+ * 1 to *progress each time round. Returns an errno.
+ */
+int cload_masked(int64_t *progress);
+
+#endif
