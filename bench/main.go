@@ -18,6 +18,8 @@ import (
 	"os"
 
 	"golang.org/x/perf/benchmath"
+
+	"rawfork/internal/machine"
 )
 
 func main() {
@@ -41,7 +43,9 @@ func run(out, only string, rounds int) error {
 		defer file.Close()
 		w = io.MultiWriter(os.Stdout, file)
 	}
-	describeMachine(w)
+	for _, line := range machine.Look().Lines() {
+		fmt.Fprintln(w, line)
+	}
 	for _, part := range []struct {
 		name string
 		run  func(io.Writer, int) error
@@ -53,7 +57,7 @@ func run(out, only string, rounds int) error {
 			return err
 		}
 	}
-	fmt.Fprintln(w, "\nload at the end:", loadAverage())
+	fmt.Fprintln(w, "\nload at the end:", machine.Load())
 	return nil
 }
 

@@ -104,6 +104,11 @@ func TestUsage(t *testing.T) {
 		{"exec -method clone -- true", 2, `rawfork: exec: no method "clone"; there are fork, vfork, .*; see 'rawfork exec --help'`},
 		{"diff clone", 2, `rawfork: diff: no way "clone"; there are child, fork, vfork, .*; see 'rawfork diff --help'`},
 		{"diff --nope", 2, `rawfork: unknown flag: --nope; see 'rawfork diff --help'`},
+		{"compare --list", 0, ``},
+		{"compare heep", 2, `rawfork: compare: no experiment "heep"; there are heap, fork, .*; see 'rawfork compare --help'`},
+		{"compare --methods fork,x", 2, `rawfork: compare: no method "x"; there are syscall, .*; see 'rawfork compare --help'`},
+		{"compare --heap 4x", 2, `rawfork: compare: --heap: no size: "4x"; .*; see 'rawfork compare --help'`},
+		{"compare -o /proc/none heap", 1, `rawfork: compare: output: mkdir /proc/none: no such file or directory`},
 		{"exec -n", 2, `rawfork: flag needs an argument: 'n' in -n; see 'rawfork exec --help'`},
 	} {
 		t.Run(test.args, func(t *testing.T) {

@@ -6,9 +6,13 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"rawfork/compare"
 )
 
 func main() {
+	compare.Init()
+
 	root := rootCommand()
 	root.AddCommand(
 		tourCommand(),
@@ -16,6 +20,7 @@ func main() {
 		diffCommand(),
 		rulesCommand(),
 		caveatsCommand(),
+		compareCommand(),
 		versionCommand(),
 	)
 	os.Exit(execute(root))

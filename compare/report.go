@@ -1,0 +1,133 @@
+package compare
+
+import (
+	"math"
+	"slices"
+
+	"golang.org/x/perf/benchmath"
+
+	"rawfork/internal/machine"
+)
+
+// A Report is what a run has measured.
+type Report struct {
+	Machine   machine.Machine `json:"machine"`
+	LoadAtEnd string          `json:"load_at_end"`
+	Quick     bool            `json:"quick"`
+	Seconds   float64         `json:"seconds"`
+	Stopped   string          `json:"stopped,omitempty"` // why the run ended before all was measured
+	Noise     []string        `json:"noise"`             // why the figures are to be doubted; none: a quiet machine
+	Results   []Result        `json:"results"`
+	Semantics *Semantics      `json:"semantics,omitempty"`
+}
+
+// A Result is what came of one experiment.
+type Result struct {
+	Experiment string    `json:"experiment"`
+	Question   string    `json:"question"`
+	Answer     string    `json:"answer"` // computed from the figures
+	Reference  Series    `json:"reference"`
+	Points     []Point   `json:"points"`
+	Expected   []Verdict `json:"expected,omitempty"`
+	Notes      []string  `json:"notes,omitempty"` // what was not measured as asked for, and why
+
+	experiment *Experiment
+}
+
+// A Point is one series at one x.
+type Point struct {
+	Series
+	X        float64           `json:"x"`
+	Measured map[string]Figure `json:"measured"` // by the name of the measure
+}
+
+// A Figure is the median of a measure over the turns. Where there are fewer than
+// six, Lo and Hi are the smallest and the largest value, else the 95% confidence
+// interval.
+type Figure struct {
+	Interval
+	// Ratio is the median of the ratios to the reference, turn by turn. It is nil
+	// for the reference itself, and where the reference is 0.
+	Ratio *Interval `json:"ratio,omitempty"`
+	Turns []float64 `json:"turns"` // in the order in which they were measured
+}
+
+// An Interval is a median and what surrounds it.
+type Interval struct {
+	Median float64 `json:"median"`
+	Lo     float64 `json:"lo"`
+	Hi     float64 `json:"hi"`
+}
+
+// interval summarises values, of which there is at least one.
+func interval(values []float64) Interval {
+	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
+	s := benchmath.AssumeNothing.Summary(sample, 0.95)
+	if math.IsInf(s.Lo, 0) || math.IsInf(s.Hi, 0) { // too few for a confidence interval
+		s.Lo, s.Hi = slices.Min(values), slices.Max(values)
+	}
+	return Interval{s.Center, s.Lo, s.Hi}
+}
+
+// figure summarises the turns of a measure. reference are those of the reference,
+// nil for the reference itself.
+func figure(turns, reference []float64) Figure {
+	f := Figure{Interval: interval(turns), Turns: turns}
+	var ratios []float64
+	for i := range min(len(turns), len(reference)) {
+		if reference[i] != 0 {
+			ratios = append(ratios, turns[i]/reference[i])
+		}
+	}
+	if len(ratios) > 0 {
+		r := interval(ratios)
+		f.Ratio = &r
+	}
+	return f
+}
+
+// uncertain tells whether the interval reaches further than a tenth from the
+// median.
+func (i Interval) uncertain() bool {
+	return i.Median > 0 && max(i.Hi-i.Median, i.Median-i.Lo) > i.Median/10
+}
+
+// xs are the values of x that were measured, ascending.
+func (r *Result) xs() []float64 {
+	var xs []float64
+	for _, p := range r.Points {
+		if !slices.Contains(xs, p.X) {
+			xs = append(xs, p.X)
+		}
+	}
+	slices.Sort(xs)
+	return xs
+}
+
+// at returns a figure, if it was measured.
+func (r *Result) at(s Series, measure string, x float64) (Figure, bool) {
+	for _, p := range r.Points {
+		if p.Series == s && p.X == x {
+			f, ok := p.Measured[measure]
+			return f, ok
+		}
+	}
+	return Figure{}, false
+}
+
+// series are those that were measured, in the order of the experiment.
+func (r *Result) series() []Series {
+	return slices.DeleteFunc(slices.Clone(r.experiment.Series), func(s Series) bool {
+		return !slices.ContainsFunc(r.Points, func(p Point) bool { return p.Series == s })
+	})
+}
+
+// result returns that of an experiment, or nil.
+func (r *Report) result(experiment string) *Result {
+	for i := range r.Results {
+		if r.Results[i].Experiment == experiment {
+			return &r.Results[i]
+		}
+	}
+	return nil
+}

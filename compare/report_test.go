@@ -1,0 +1,148 @@
+package compare
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/perf/benchfmt"
+
+	"rawfork/internal/text"
+)
+
+// table is a report with figures that are made up, for what is made of figures.
+func table(t *testing.T) *Report {
+	t.Helper()
+	var turns []string
+	var closed int
+	heap, err := Find([]string{"heap", "fork"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range heap {
+		heap[i].Measures = []string{"wait", "return"}
+	}
+	values := map[string]float64{"syscall": 2e6, "osexec": 3e6, "fork": 20e6, "vfork": 1.9e6, "spawn": 2.1e6, "helper": 2e6,
+		"cfork": 19e6, "cvfork": 1.5e6, "fork-only": 10e6, "cfork-only": 9.9e6, "cvfork-only": 1e5}
+	report, err := fakeRun(t.Context(), Options{Quick: true, Turns: 7}, 2*gB, heap,
+		fakeBench{turns: &turns, closed: &closed, value: func(method string, _ int) float64 { return values[method] }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report.Machine.Load = "0.10 0.10 0.10"
+	report.Noise = nil
+	return report
+}
+
+func TestText(t *testing.T) {
+	report := table(t)
+	var out bytes.Buffer
+	if err := report.WriteText(&out, text.Style{Width: 80}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"heap: What does it cost to start a program",
+		"  syscall  2.00 ms         2.00 ms         2.00 ms",
+		"  fork     20.0 ms  10.0×  20.0 ms  10.0×  20.0 ms  10.0×",
+		"as expected: spawn is no slower",
+		"NOT as expected: ",
+		"  fork-only    10.0 ms  1.01×  10.0 ms  1.01×  10.0 ms  1.01×",
+		"1.010 [1.010, 1.010] at 256 MB",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "NOISY") || strings.Contains(out.String(), "keeps its caller") {
+		t.Errorf("noise of a quiet run, or a measure that was not asked for:\n%s", out.String())
+	}
+	report.Noise, report.Stopped = []string{"the load was high"}, "interrupt"
+	out.Reset()
+	if err := report.WriteText(&out, text.Style{}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NOISY, don't rely on these figures: the load was high.", "Stopped before all was measured: interrupt.", "how long the call keeps its caller"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// What benchstat reads is what was measured.
+func TestBenchmarkFormat(t *testing.T) {
+	report := table(t)
+	var out bytes.Buffer
+	if err := report.WriteText(&out, text.Style{}, true); err != nil { // it stands above, in the same file
+		t.Fatal(err)
+	}
+	if err := report.WriteBenchmark(&out); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]float64{}
+	reader := benchfmt.NewReader(&out, "compare.txt")
+	for reader.Scan() {
+		switch record := reader.Result().(type) {
+		case *benchfmt.Result:
+			wait, ok := record.Value("sec/op") // benchfmt's own unit for ns/op
+			if !ok {
+				t.Fatalf("%s has no ns/op", record.Name)
+			}
+			got[record.Name.String()] = append(got[record.Name.String()], wait)
+			if pkg := record.GetConfig("pkg"); pkg != "rawfork/compare" {
+				t.Errorf("pkg %q", pkg)
+			}
+		case *benchfmt.SyntaxError:
+			t.Errorf("%v", record)
+		}
+	}
+	if err := reader.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3*8-3+3*3 && len(got) != 3*8+3*3 {
+		t.Errorf("%d benchmarks", len(got))
+	}
+	want := []float64{.02, .02, .02, .02, .02, .02, .02}
+	if diff := cmp.Diff(want, got["Heap/x=256MB/method=fork"]); diff != "" {
+		t.Errorf("Heap/x=256MB/method=fork (-want +got):\n%s", diff)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, test := range []struct {
+		measure string
+		value   float64
+		want    string
+	}{
+		{"wait", 0, "0 ns"}, {"wait", 950, "950 ns"}, {"wait", 1234, "1.23 µs"}, {"wait", 12.3e6, "12.3 ms"}, {"wait", 2.5e9, "2.50 s"},
+		{"tables", 512, "512 B"}, {"tables", 24 << 10, "24.0 kB"}, {"tables", 3 << 30, "3.00 GB"},
+		{"write-faults", 0, "0"}, {"write-faults", 65536, "65536"}, {"write-faults", 2.5, "2.50"}, {"write-faults", 1.5e6, "1.50M"},
+	} {
+		if got := measure(test.measure).format(test.value); got != test.want {
+			t.Errorf("%s of %v: %q, want %q", test.measure, test.value, got, test.want)
+		}
+	}
+	for v, want := range map[float64]string{123: "123×", 12.34: "12.3×", 1.05: "1.05×", 0.0512: "0.051×", 0: "0×"} {
+		if got := ratio(v); got != want {
+			t.Errorf("ratio %v: %q, want %q", v, got, want)
+		}
+	}
+	if got := (Axis{"", true}).format(64 * mB); got != "64 MB" {
+		t.Errorf("64 MB: %q", got)
+	}
+}
+
+func TestInterval(t *testing.T) {
+	few := interval([]float64{3, 1, 2})
+	if diff := cmp.Diff(Interval{2, 1, 3}, few); diff != "" {
+		t.Errorf("fewer than six (-want +got):\n%s", diff)
+	}
+	if many := interval([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}); many.Median != 5.5 || many.Lo < 1 || many.Hi > 10 || many.Lo > 4 || many.Hi < 7 {
+		t.Errorf("ten: %+v", many)
+	}
+	unsorted := []float64{3, 1, 2}
+	interval(unsorted)
+	if diff := cmp.Diff([]float64{3, 1, 2}, unsorted); diff != "" {
+		t.Errorf("the values were changed (-want +got):\n%s", diff)
+	}
+}
