@@ -59,3 +59,6 @@ func isInitialised() bool {
 	defer registry.Unlock()
 	return registry.initialised
 }
+
+// Registered tells whether a function of that name has been registered.
+func Registered(name string) bool { return registered(name) != nil }
