@@ -47,9 +47,10 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, 
 bench: compiler ## the figures: docs/bench.txt
 	$(GO) run ./bench -o docs/bench.txt
 
-soak: compiler ## the long forms: a hang matrix of 20,000 forks, 10,000 children that die at once
+soak: compiler ## the long forms: 20,000 forks, 10,000 children that die at once, 100,000 requests to a helper
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
+	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 
 soak-forkall: compiler ## 10,000 children with the whole runtime alive
 	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -timeout 120m -v -run 'TestScenarios' ./forkall

@@ -80,6 +80,19 @@ func checkExec(body []byte, nfds uint32) error {
 	return nil
 }
 
+// receive is the helper's way to receive one message: its body, nil at the end of the
+// connection. The message's descriptors are closed.
+func receive(sock int) (body []byte, err error) {
+	var m C.struct_rf_message
+	if r := C.rf_receive(C.int(sock), &m); r < 0 {
+		return nil, syscall.Errno(-r)
+	} else if r == 0 {
+		return nil, nil
+	}
+	defer C.rf_message_free(&m)
+	return C.GoBytes(unsafe.Pointer(m.body), C.int(m.header.length)), nil
+}
+
 // checkGo is the helper's check of the body of a Go request.
 func checkGo(body []byte, nfds uint32) error {
 	r := C.rf_go_check((*C.uint8_t)(unsafe.SliceData(body)), C.size_t(len(body)), C.uint32_t(nfds))

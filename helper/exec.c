@@ -126,6 +126,23 @@ static uint64_t ignored_signals(void)
 	return ignored;
 }
 
+/*
+ * The limit on processes is looked at in who forks. Its soft value only: the hard one
+ * might not be raised again. Returns 1 if old is to be put back.
+ */
+static int take_nproc(const struct rf_exec *x, struct rlimit *old)
+{
+	struct rlimit limit;
+
+	if (!(x->set_limits >> RLIMIT_NPROC & 1) || getrlimit(RLIMIT_NPROC, old))
+		return 0;
+	limit = *old;
+	limit.rlim_cur = x->limits[RLIMIT_NPROC][0];
+	if (limit.rlim_cur > limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max;
+	return !setrlimit(RLIMIT_NPROC, &limit);
+}
+
 struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
 {
 	size_t size;
@@ -142,6 +159,8 @@ struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
 		.prepare = inherit, .arg = &c, .mask = c.exec->mask, .report = sock,
 	};
 	struct rawfork_started started;
+	struct rlimit nproc;
+	int taken;
 
 	/* Here: in a new pid namespace the child doesn't know the group's number. */
 	if (getpgrp() != c.exec->pgid && setpgid(0, c.exec->pgid)) {
@@ -155,7 +174,10 @@ struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
 	for (uint32_t i = 0; i < plan->nfds; i++)
 		if (fds[i] != RF_NOT_OPEN)
 			fds[i] = m->fds[fds[i]];
+	taken = take_nproc(c.exec, &nproc);
 	rawfork_start_for_parent(plan, size, &birth, &started);
+	if (taken)
+		setrlimit(RLIMIT_NPROC, &nproc);
 	/* Before the answer: a file that the parent closes after it is closed. */
 	rf_message_free(m);
 	return (struct rf_reply){ started.pid, started.failure.error, started.failure.step };

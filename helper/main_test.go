@@ -111,6 +111,7 @@ func TestMain(m *testing.M) {
 	forktest.Main(m, map[string]func(){
 		"changed":  changed,
 		"inherits": inherits,
+		"limits":   limitsHelper,
 		"parent":   parentHelper,
 		"noinit":   noInit,
 		"byhand":   func() {},

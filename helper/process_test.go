@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"rawfork"
 	"rawfork/helper"
 	"rawfork/internal/forktest"
 )
@@ -281,28 +284,95 @@ func allChildren() []int {
 	return pids
 }
 
-// A helper that can't fork, or has no descriptor left, fails the one call.
+// A helper that has no descriptor left, or may not fork, fails the one call.
 func TestHelperAtItsLimits(t *testing.T) {
-	h := start(t, helper.Options{})
-	var old unix.Rlimit
-	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, nil, &old); err != nil {
-		t.Fatal(err)
+	out, err := forktest.Command(t, "limits").CombinedOutput()
+	want := `descriptors: go EMFILE, exec EMFILE; afterwards: go 7, exec 0
+processes: go EAGAIN, exec EAGAIN; afterwards: go 7, exec 0
+own limit on processes: exec EAGAIN; afterwards: go 7, exec 0
+`
+	if diff := cmp.Diff(want, string(out)); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	few := unix.Rlimit{Cur: 6, Max: old.Max}
-	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
-		t.Fatal(err)
+}
+
+// limitsHelper is a program of an ordinary user, whose helper comes to its limits.
+func limitsHelper() {
+	const nobodyElse = 54321 // a user that no other process runs as
+	if os.Getuid() == 0 {
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobodyElse), syscall.Setuid(nobodyElse)); err != nil {
+			fmt.Println(err)
+			return
+		}
 	}
-	if _, err := h.Go("count", os.Stdin, os.Stdin, os.Stdin); err == nil {
-		t.Errorf("no descriptor left in the helper: no error")
-	}
-	if err := unix.Prlimit(h.Pid(), unix.RLIMIT_NOFILE, &old, nil); err != nil {
-		t.Fatal(err)
-	}
-	process, err := h.Go("count", os.Stdin, os.Stdin, os.Stdin)
+	h, err := helper.Start(helper.Options{})
 	if err != nil {
-		t.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	wantExit(t, process, 3)
+	defer h.Close()
+	goChild := func() string {
+		process, err := h.Go("run", os.Stdin, os.Stdin, os.Stdin)
+		if err != nil {
+			return errnoName(err)
+		}
+		state, err := process.Wait()
+		return fmt.Sprint(state.ExitCode())
+	}
+	exec := func() string {
+		pid, err := h.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+		if err != nil {
+			return errnoName(err)
+		}
+		status, err := rawfork.Wait(pid)
+		return fmt.Sprint(status.ExitStatus())
+	}
+	afterwards := func() { fmt.Printf("; afterwards: go %s, exec %s\n", goChild(), exec()) }
+	limit := func(pid, resource int, cur uint64) (old unix.Rlimit) {
+		if err := unix.Prlimit(pid, resource, nil, &old); err != nil {
+			fmt.Println(err)
+		}
+		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: cur, Max: old.Max}, nil); err != nil {
+			fmt.Println(err)
+		}
+		return old
+	}
+	old := limit(h.Pid(), unix.RLIMIT_NOFILE, 5)
+	fmt.Printf("descriptors: go %s, exec %s", goChild(), exec())
+	limit(h.Pid(), unix.RLIMIT_NOFILE, old.Cur)
+	afterwards()
+	old = limit(h.Pid(), unix.RLIMIT_NPROC, 1)
+	fmt.Printf("processes: go %s, exec %s", goChild(), exec())
+	limit(h.Pid(), unix.RLIMIT_NPROC, old.Cur)
+	afterwards()
+	makeThreads(8)
+	limit(0, unix.RLIMIT_NPROC, 1)
+	fmt.Printf("own limit on processes: exec %s", exec())
+	limit(0, unix.RLIMIT_NPROC, old.Cur)
+	afterwards()
+}
+
+// makeThreads leaves n threads to the runtime, which can't make one at the limit.
+func makeThreads(n int) {
+	var all, group sync.WaitGroup
+	all.Add(n)
+	for range n {
+		group.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		})
+	}
+	group.Wait()
+}
+
+func errnoName(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return unix.ErrnoName(errno)
+	}
+	return fmt.Sprint(err)
 }
 
 // replaced is a program whose file is replaced while it runs.

@@ -190,7 +190,7 @@ static int serve(void)
 	helper.refill_paused = 0;
 	helper.boot_failures = 0;
 	if (r < 0) {
-		if (r != -EBADMSG && r != -ENOMEM)
+		if (r != -EBADMSG && r != -ENOMEM && r != -EMFILE)
 			end();
 		tell(RF_REPLY, m.header.id, -1, -r);
 		return 0;

@@ -76,12 +76,15 @@ static int header_ok(const struct rf_header *h, size_t packet, uint32_t nfds)
 	       h->nfds == nfds && packet == sizeof *h + first;
 }
 
-/* Receives the packets that go on with the body, from the byte got. */
+/* Receives the packets that go on with the body, from the byte got. Without a body
+ * they are thrown away, so that the next packet is the next message. */
 static int receive_rest(int sock, struct rf_message *m, size_t got)
 {
+	uint8_t scratch[RF_CHUNK];
+
 	while (got < m->header.length) {
 		size_t want = m->header.length - got;
-		struct iovec vec = { m->body + got, want < RF_CHUNK ? want : RF_CHUNK };
+		struct iovec vec = { m->body ? m->body + got : scratch, want < RF_CHUNK ? want : RF_CHUNK };
 		int fds[RF_FDS], flags;
 		uint32_t nfds;
 		ssize_t n = receive_packet(sock, &vec, 1, fds, &nfds, &flags);
@@ -101,7 +104,7 @@ int rf_receive(int sock, struct rf_message *m)
 	uint8_t first[RF_CHUNK];
 	struct iovec vec[2] = { { &m->header, sizeof m->header }, { first, sizeof first } };
 	uint32_t nfds;
-	int flags, error;
+	int flags, error = 0, rest;
 	ssize_t n;
 
 	memset(&m->header, 0, sizeof m->header);
@@ -109,23 +112,29 @@ int rf_receive(int sock, struct rf_message *m)
 	n = receive_packet(sock, vec, 2, m->fds, &nfds, &flags);
 	if (n <= 0 && n != -EBADMSG)
 		return (int)n;
-	if (n < 0 || flags & (MSG_TRUNC | MSG_CTRUNC) || (size_t)n < sizeof m->header ||
-	    !header_ok(&m->header, n, nfds)) {
+	/* The kernel delivers what there is room for in the descriptor table. */
+	if (flags & MSG_CTRUNC) {
+		error = -EMFILE;
 		close_all(m->fds, nfds);
+		nfds = m->header.nfds;
+	}
+	if (n < 0 || flags & MSG_TRUNC || (size_t)n < sizeof m->header || !header_ok(&m->header, n, nfds)) {
+		if (!error)
+			close_all(m->fds, nfds);
 		m->header.nfds = 0;
 		return -EBADMSG;
 	}
+	if (error)
+		m->header.nfds = 0;
 	/* One byte more, a NUL: what ends the body ends its last string. */
-	m->body = calloc(1, (size_t)m->header.length + 1);
-	if (!m->body)
+	else if (!(m->body = calloc(1, (size_t)m->header.length + 1)))
 		error = -ENOMEM;
-	else {
+	else
 		memcpy(m->body, first, n - sizeof m->header);
-		error = receive_rest(sock, m, n - sizeof m->header);
-	}
-	if (error) {
+	rest = receive_rest(sock, m, n - sizeof m->header);
+	if (error || rest) {
 		rf_message_free(m);
-		return error;
+		return rest ? rest : error;
 	}
 	return 1;
 }

@@ -98,7 +98,8 @@ struct rf_message {
  * rf_receive waits for one message. Returns 1, or 0 at the end of the
  * connection, or -errno: -EBADMSG for a message that isn't one (its descriptors
  * are closed, and the header is left as far as it was readable, so that the
- * sender can be answered), -ENOMEM, or what recvmsg(2) says.
+ * sender can be answered), -ENOMEM or -EMFILE when there was no room for it, or what
+ * recvmsg(2) says.
  */
 int rf_receive(int sock, struct rf_message *message);
 

@@ -60,12 +60,18 @@ func start(plan []byte, how How) (started cStarted) {
 	return started
 }
 
-// check calls rawfork_plan_check.
-func check(plan []byte) error {
+// Check calls rawfork_plan_check.
+func Check(plan []byte) error {
 	if e := C.rawfork_plan_check(unsafe.Pointer(unsafe.SliceData(plan)), C.size_t(len(plan))); e != 0 {
 		return syscall.Errno(-e)
 	}
 	return nil
+}
+
+// Shares tells whether a checked plan is one that rawfork_start_for_parent refuses.
+func Shares(plan []byte) bool {
+	p := (*cPlan)(unsafe.Pointer(unsafe.SliceData(plan)))
+	return p.flags&C.RAWFORK_PTRACE != 0 || p.cloneflags&C.RAWFORK_CLONE_SHARED != 0
 }
 
 // link calls rawfork_plan_link and returns where argv and envp are then.

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
+	"rawfork/internal/guardpage"
 )
 
 // fullAttr uses every section of a plan.
@@ -52,7 +52,7 @@ func TestCompileCheckLink(t *testing.T) {
 	for name, attr := range map[string]*syscall.ProcAttr{"empty": {}, "full": fullAttr()} {
 		t.Run(name, func(t *testing.T) {
 			plan := compile(t, attr)
-			if err := check(plan); err != nil {
+			if err := Check(plan); err != nil {
 				t.Fatal(err)
 			}
 			argv, envp := link(plan)
@@ -145,11 +145,11 @@ func TestStartRefuses(t *testing.T) {
 func TestCheckRefusesCuts(t *testing.T) {
 	plan := compile(t, fullAttr())
 	for n := range len(plan) {
-		if err := check(plan[:n:n]); err == nil {
+		if err := Check(plan[:n:n]); err == nil {
 			t.Errorf("%d of %d bytes passed", n, len(plan))
 		}
 	}
-	if err := check(append(plan, 0)); err == nil {
+	if err := Check(append(plan, 0)); err == nil {
 		t.Error("a plan with one byte more passed")
 	}
 }
@@ -177,18 +177,18 @@ func FuzzPlan(f *testing.F) {
 		if len(plan) > 1<<20 {
 			return
 		}
-		guarded, free := beforeGuardPage(t, plan)
+		guarded, free := guardpage.Copy(t, plan)
 		defer free()
-		want, got := valid(plan), check(guarded) == nil
+		want, got := valid(plan), Check(guarded) == nil
 		// The bytes must start at a multiple of 8 to pass; these end at one.
 		want = want && len(plan)%8 == 0
 		if got != want {
 			t.Fatalf("the check of %d bytes says %t, want %t", len(plan), got, want)
 		}
-		aligned, free := beforeGuardPage(t, append(bytes.Clone(plan), make([]byte, -len(plan)&7)...))
+		aligned, free := guardpage.Copy(t, append(bytes.Clone(plan), make([]byte, -len(plan)&7)...))
 		defer free()
 		aligned = aligned[:len(plan)]
-		if got, want := check(aligned) == nil, valid(plan); got != want {
+		if got, want := Check(aligned) == nil, valid(plan); got != want {
 			t.Fatalf("the check of %d aligned bytes says %t, want %t", len(plan), got, want)
 		}
 		if valid(plan) {
@@ -202,24 +202,6 @@ func FuzzPlan(f *testing.F) {
 			}
 		}
 	})
-}
-
-// beforeGuardPage copies b to the end of memory that is followed by a page that
-// can't be read.
-func beforeGuardPage(t testing.TB, b []byte) (copied []byte, free func()) {
-	t.Helper()
-	page := unix.Getpagesize()
-	size := (len(b)+page-1)/page*page + page
-	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mprotect(memory[size-page:], unix.PROT_NONE); err != nil {
-		t.Fatal(err)
-	}
-	copied = memory[size-page-len(b) : size-page]
-	copy(copied, b)
-	return copied, func() { unix.Munmap(memory) }
 }
 
 // valid is rawfork_plan_check once more, without alignment, from plan.h's words.

@@ -1,0 +1,83 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package helper_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"rawfork/helper"
+)
+
+// What isn't a request is answered by an error, leaves no descriptor in the helper,
+// and the next request is served.
+func TestBadMessages(t *testing.T) {
+	h := start(t, helper.Options{})
+	header := func(change func(*helper.Header)) []byte {
+		h := helper.Header{Magic: helper.Magic, Version: helper.Version, Type: helper.TypeGo, ID: 1 << 40}
+		change(&h)
+		return h.Bytes()
+	}
+	length := func(n uint32, body int) []byte {
+		return append(header(func(h *helper.Header) { h.Length = n }), make([]byte, body)...)
+	}
+	for _, test := range []struct {
+		what    string
+		packets [][]byte
+		fds     int
+		id      uint64 // of the answer: 0 where the packet has none
+		want    error
+	}{
+		{"an empty packet", [][]byte{{}}, 0, 0, syscall.EBADMSG},
+		{"an empty packet with a descriptor", [][]byte{{}}, 1, 0, syscall.EBADMSG},
+		{"one byte", [][]byte{{1}}, 2, 0, syscall.EBADMSG},
+		{"a header less one byte", [][]byte{length(0, 0)[:23]}, 1, 1 << 40, syscall.EBADMSG},
+		{"another magic", [][]byte{header(func(h *helper.Header) { h.Magic++ })}, 0, 1 << 40, syscall.EBADMSG},
+		{"another version", [][]byte{header(func(h *helper.Header) { h.Version++ })}, 0, 1 << 40, syscall.EBADMSG},
+		{"an unknown type", [][]byte{header(func(h *helper.Header) { h.Type = 99 })}, 0, 1 << 40, syscall.ENOSYS},
+		{"an answer", [][]byte{header(func(h *helper.Header) { h.Type = 16 })}, 0, 1 << 40, syscall.ENOSYS},
+		{"no body", [][]byte{length(0, 0)}, 0, 1 << 40, syscall.EBADMSG},
+		{"less body than said", [][]byte{length(100, 99)}, 0, 1 << 40, syscall.EBADMSG},
+		{"more body than said", [][]byte{length(100, 101)}, 0, 1 << 40, syscall.EBADMSG},
+		{"4 GB of body", [][]byte{length(1<<32-1, helper.Chunk)}, 0, 1 << 40, syscall.EBADMSG},
+		{"one byte above the limit", [][]byte{length(helper.MaxBody+1, helper.Chunk)}, 0, 1 << 40, syscall.EBADMSG},
+		{"a packet that is too long", [][]byte{length(helper.Chunk, helper.Chunk+1)}, 1, 1 << 40, syscall.EBADMSG},
+		{"a second packet that is too short", [][]byte{length(2*helper.Chunk, helper.Chunk), make([]byte, 10)}, 1, 1 << 40, syscall.EBADMSG},
+		{"a second packet that is too long", [][]byte{length(helper.Chunk+1, helper.Chunk), make([]byte, 2)}, 0, 1 << 40, syscall.EBADMSG},
+		{"descriptors that aren't announced", [][]byte{length(0, 0)}, 3, 1 << 40, syscall.EBADMSG},
+		{"fewer descriptors than announced", [][]byte{header(func(h *helper.Header) { h.NFDs = 4 })}, 3, 1 << 40, syscall.EBADMSG},
+		{"2^32 - 1 descriptors announced", [][]byte{header(func(h *helper.Header) { h.NFDs = 1<<32 - 1 })}, 1, 1 << 40, syscall.EBADMSG},
+		{"a program of zeros", [][]byte{append(header(func(h *helper.Header) { h.Type, h.Length = helper.TypeExec, 1000 }), make([]byte, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
+		{"a program of ones", [][]byte{append(header(func(h *helper.Header) { h.Type, h.Length = helper.TypeExec, 1000 }), bytes.Repeat([]byte{0xff}, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
+		{"a child of ones", [][]byte{append(header(func(h *helper.Header) { h.Length = 1000 }), bytes.Repeat([]byte{0xff}, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			if err := h.Raw(test.id, test.packets, make([]int, test.fds)...); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			process, err := h.Go("exit")
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantExit(t, process, 9)
+			if diff := cmp.Diff(5, descriptorsOf(t, h.Pid())); diff != "" {
+				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func descriptorsOf(t testing.TB, pid int) int {
+	t.Helper()
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
