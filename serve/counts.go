@@ -35,13 +35,7 @@ func (c Counts) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "accepted %d, active %d, refused %d, dropped %d, failed forks %d, terminated %d",
 		c.Accepted, c.Active, c.Refused, c.Dropped, c.FailedForks, c.Terminated)
-	names := map[string]int{}
-	for status, count := range c.Exits {
-		names[describe(status)] += count
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		fmt.Fprintf(&b, ", %s %d", name, names[name])
-	}
+	writeExits(&b, c.Exits)
 	return b.String()
 }
 
@@ -51,4 +45,15 @@ func describe(status syscall.WaitStatus) string {
 		return "killed by " + status.Signal().String()
 	}
 	return fmt.Sprintf("exit %d", status.ExitStatus())
+}
+
+// writeExits writes how many ended how.
+func writeExits(b *strings.Builder, exits map[syscall.WaitStatus]int) {
+	names := map[string]int{}
+	for status, count := range exits {
+		names[describe(status)] += count
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		fmt.Fprintf(b, ", %s %d", name, names[name])
+	}
 }

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		"few processes":   fewProcesses,
 		"few descriptors": fewDescriptors,
 		"killed":          killedServer,
+		"killed pool":     killedPool,
 	})
 }
 

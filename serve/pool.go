@@ -1,0 +1,69 @@
+package serve
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Pool serves the connections of a listener in children that are forked ahead and
+// used again (C16), for many brief connections. The fields are set before Serve and
+// not changed after. A Pool serves once.
+//
+// The children end with the program, however that ends.
+type Pool struct {
+	// Handler serves a connection in a child: a constrained function, as for [Fork].
+	// It is called again and again in the same child; the connection is closed after
+	// each call. SIGPIPE is ignored there.
+	Handler func(fd int)
+
+	// Children is how many there are, 1 to 1,000.
+	Children int
+
+	// HandOver has this process accept the connections and hand them to the children
+	// over a Unix socket. Without it the children accept for themselves.
+	HandOver bool
+
+	// MaxConnections is how many connections a child serves before it ends and is
+	// replaced, 0 for any number. MaxGrowth is by how many bytes its resident memory
+	// may grow before that happens, 0 for any number.
+	MaxConnections int
+	MaxGrowth      int64
+
+	// Grace is the time between SIGTERM and SIGKILL when a shutdown's context is
+	// done; 0 is 5 seconds.
+	Grace time.Duration
+
+	// Log gets what goes wrong, and each child's start and end at level Debug. nil
+	// logs nothing.
+	Log *slog.Logger
+
+	state poolState
+}
+
+// maxPool is how many children a Pool may have.
+const maxPool = 1000
+
+// PoolCounts is what a Pool has counted since its start.
+type PoolCounts struct {
+	Children    int // that there are now, those that finish after a reload among them
+	Started     int // children
+	Connections int // that were served to the end
+	Recycled    int // children that ended since they had served or grown enough
+	Died        int // children that ended otherwise, but for reloads and the shutdown
+	FailedForks int
+
+	// Exits counts the children that were reaped by how they ended.
+	Exits map[syscall.WaitStatus]int
+}
+
+// String puts the counts into one line.
+func (c PoolCounts) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "children %d, started %d, connections %d, recycled %d, died %d, failed forks %d",
+		c.Children, c.Started, c.Connections, c.Recycled, c.Died, c.FailedForks)
+	writeExits(&b, c.Exits)
+	return b.String()
+}
