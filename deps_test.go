@@ -18,7 +18,7 @@ func TestDependencies(t *testing.T) {
 		modules  []string
 	}{
 		{[]string{".", "./child", "./forkall", "./helper", "./reap", "./serve"}, []string{"golang.org/x/sys"}},
-		{[]string{"./procstate", "./probe"},
+		{[]string{"./procstate", "./probe", "./probe/probetest"},
 			[]string{"golang.org/x/sys", "github.com/google/go-cmp", "github.com/prometheus/procfs"}},
 	} {
 		args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, c.packages...)

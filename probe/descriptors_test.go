@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rawfork/internal/leftover"
 	"rawfork/probe"
 )
 
@@ -79,7 +80,7 @@ func TestProbesDoNotHoldEachOther(t *testing.T) {
 // After Close, and after every call that failed, the parent has the descriptors
 // that it had before. (TestMain looks for processes that are left.)
 func TestLeaksNothing(t *testing.T) {
-	before := descriptorsOfSelf(t)
+	before := leftover.Descriptors()
 	p, err := probe.Fork()
 	check(t, err)
 	g, err := p.Fork()
@@ -99,20 +100,7 @@ func TestLeaksNothing(t *testing.T) {
 	check(t, p.Close())
 	_, err = p.Fork()
 	wantErr(t, "fork of a closed probe", err, os.ErrClosed)
-	equal(t, "descriptors", descriptorsOfSelf(t), before)
-}
-
-func descriptorsOfSelf(t testing.TB) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	check(t, err)
-	open := map[string]string{}
-	for _, e := range entries {
-		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			open[e.Name()] = target
-		}
-	}
-	return open
+	equal(t, "descriptors", leftover.Descriptors(), before)
 }
 
 // Where no more descriptors may be made, Fork says so and leaves nothing.
@@ -120,13 +108,13 @@ func TestForkWithoutDescriptors(t *testing.T) {
 	p := fork(t)
 	var limit unix.Rlimit
 	check(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	before := descriptorsOfSelf(t)
+	before := leftover.Descriptors()
 	check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
 	_, err := probe.Fork()
 	_, errOfChild := p.Fork()
 	check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 	wantErr(t, "fork", err, unix.EMFILE)
 	wantErr(t, "fork of the child", errOfChild, unix.EMFILE)
-	equal(t, "descriptors", descriptorsOfSelf(t), before)
+	equal(t, "descriptors", leftover.Descriptors(), before)
 	useProbe(t)
 }

@@ -5,6 +5,7 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"rawfork/procstate"
 )
@@ -22,6 +23,14 @@ func (p *Probe) State() (*procstate.State, error) { return Self() }
 // Self returns [errors.ErrUnsupported].
 func Self() (*procstate.State, error) {
 	return nil, fmt.Errorf("probe: state: %w", errors.ErrUnsupported)
+}
+
+// Pid returns 0.
+func (p *Probe) Pid() int { return 0 }
+
+// Kill returns [errors.ErrUnsupported].
+func (p *Probe) Kill(syscall.Signal) error {
+	return fmt.Errorf("probe: kill: %w", errors.ErrUnsupported)
 }
 
 // Close does nothing.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"rawfork/internal/leftover"
 )
 
 // helperEnv names the helper that a process of the test binary is to play.
@@ -38,7 +40,7 @@ func Main(m *testing.M, table map[string]func()) {
 		fmt.Fprintln(os.Stderr, "forktest: subreaper:", err)
 		os.Exit(1)
 	}
-	before := descriptors()
+	before := leftover.Descriptors()
 	code := m.Run()
 	if code == 0 {
 		if left := leftovers(before); len(left) > 0 {
@@ -70,9 +72,11 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 func leftovers(before map[string]string) []string {
 	var left []string
 	if HaveChild() {
-		left = append(left, processes()...)
+		for pid, what := range leftover.Children() {
+			left = append(left, fmt.Sprintf("process %s %s", pid, what))
+		}
 	}
-	for fd, target := range descriptors() {
+	for fd, target := range leftover.Descriptors() {
 		if before[fd] == "" {
 			left = append(left, "descriptor "+fd+": "+target)
 		}
@@ -99,41 +103,4 @@ func partial() bool {
 		}
 	}
 	return false
-}
-
-// descriptors lists the open descriptors that the Go runtime didn't make for
-// itself: epoll and eventfd are the poller's.
-func descriptors() map[string]string {
-	open := map[string]string{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil { // the descriptor of this very listing
-			continue
-		}
-		if target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
-			continue
-		}
-		open[e.Name()] = target
-	}
-	return open
-}
-
-// processes describes every child of this process, dead or alive.
-func processes() []string {
-	var found []string
-	self := fmt.Sprint(os.Getpid())
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		end := strings.LastIndexByte(string(stat), ')')
-		fields := strings.Fields(string(stat)[end+1:])
-		if len(fields) > 1 && fields[1] == self {
-			found = append(found, fmt.Sprintf("process %s, state %s", string(stat)[:end+1], fields[0]))
-		}
-	}
-	return found
 }
