@@ -5,7 +5,7 @@ package main
 import (
 	"bufio"
 	"cmp"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -26,58 +26,71 @@ const (
 	patience   = 30 * time.Second
 )
 
-//go:embed peers/echo.c
-var echoC string
+// The C program's source, which is compiled where the figures are taken.
+//
+//go:embed peers/echo.c peers/echo.h peers/program/main.c
+var sources embed.FS
 
 // server is a running echo server.
 type server struct {
+	name  string
 	cmd   *exec.Cmd
-	stdin io.Closer
 	addr  string
+	rates []float64
 }
 
-// benchEcho compares the echo server of the examples with one in C.
+// benchEcho compares the echo server of the examples with the same server in C: as
+// a program of its own, and inside of a Go process.
 func benchEcho(w io.Writer, rounds int) error {
 	dir, err := os.MkdirTemp("", "rawfork-bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	inGo, inC := filepath.Join(dir, "go"), filepath.Join(dir, "c")
-	if err := build("go", "build", "-o", inGo, "rawfork/examples/echoserver"); err != nil {
+	if err := buildServers(dir); err != nil {
 		return err
 	}
-	source := filepath.Join(dir, "echo.c")
-	if err := os.WriteFile(source, []byte(echoC), 0o600); err != nil {
-		return err
+	servers := []*server{
+		{name: "Go, rawfork", cmd: exec.Command(filepath.Join(dir, "echoserver"))},
+		{name: "C program, fork", cmd: exec.Command(filepath.Join(dir, "echo"))},
+		{name: "C in a Go process, fork", cmd: exec.Command(filepath.Join(dir, "inprocess"))},
+		{name: "C in a Go process, _Fork", cmd: exec.Command(filepath.Join(dir, "inprocess"), "_Fork")},
 	}
-	if err := build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", inC, source); err != nil {
-		return err
-	}
-	var servers [2]*server
-	for i, path := range []string{inGo, inC} {
-		if servers[i], err = start(path); err != nil {
+	for _, s := range servers {
+		if err := s.start(); err != nil {
 			return err
 		}
-		defer servers[i].stop()
+		defer s.stop()
 	}
-	var rates [2][]float64
 	for i := range rounds {
-		for j := range servers { // each server is first every other time
-			k := (i + j) % 2
-			rate, err := connect(servers[k].addr)
+		for j := range servers { // each server is first in its turn
+			s := servers[(i+j)%len(servers)]
+			rate, err := connect(s.addr)
 			if err != nil {
 				return err
 			}
-			rates[k] = append(rates[k], rate)
+			s.rates = append(s.rates, rate)
 		}
 	}
 	fmt.Fprintf(w, "\necho server that forks for each connection: connections per second; %d turns of %d, %d at once\n", rounds, connsATurn, clients)
-	fmt.Fprintf(w, "%-28s  %-28s  %s\n", "Go, rawfork", "C", "ratio (target ≥ 0.9)")
-	fmt.Fprintf(w, "%-28s  %-28s  %s\n", median(rates[0], "%.0f"), median(rates[1], "%.0f"), median(ratios(rates[0], rates[1]), "%.3f"))
-	n := time.Duration(rounds * connsATurn)
-	fmt.Fprintf(w, "processor time for each connection, children included: Go %v, C %v\n", servers[0].stop()/n, servers[1].stop()/n)
+	fmt.Fprintf(w, "%-28s  %-28s  %s\n", "server", "connections per second", "ratio of Go to it (target ≥ 0.9)")
+	for _, s := range servers {
+		fmt.Fprintf(w, "%-28s  %-28s  %s\n", s.name, median(s.rates, "%.0f"), median(ratios(servers[0].rates, s.rates), "%.3f"))
+	}
 	return nil
+}
+
+// buildServers makes the programs echoserver, echo and inprocess in dir.
+func buildServers(dir string) error {
+	if err := os.CopyFS(dir, sources); err != nil {
+		return err
+	}
+	peers := filepath.Join(dir, "peers")
+	return errors.Join(
+		build("go", "build", "-o", filepath.Join(dir, "echoserver"), "rawfork/examples/echoserver"),
+		build("go", "build", "-o", filepath.Join(dir, "inprocess"), "rawfork/bench/peers"),
+		build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(dir, "echo"),
+			filepath.Join(peers, "echo.c"), filepath.Join(peers, "program", "main.c")))
 }
 
 func build(name string, args ...string) error {
@@ -88,40 +101,29 @@ func build(name string, args ...string) error {
 }
 
 // start runs a server and reads its address from its first line.
-func start(path string) (*server, error) {
-	cmd := exec.Command(path)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+func (s *server) start() error {
+	s.cmd.Stderr = os.Stderr
+	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
+	if err := s.cmd.Start(); err != nil {
+		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	s := &server{cmd: cmd, stdin: stdin}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !ok {
 		s.stop()
-		return nil, fmt.Errorf("%s said %q: %w", path, line, errors.Join(err, errors.New("not its address")))
+		return fmt.Errorf("%s said %q: %w", s.name, line, errors.Join(err, errors.New("not its address")))
 	}
 	s.addr = addr
-	return s, nil
+	return nil
 }
 
-// stop ends the server and returns the processor time that it and the children
-// that it waited for have used.
-func (s *server) stop() time.Duration {
-	if s.cmd.ProcessState == nil {
-		s.stdin.Close()
-		s.cmd.Process.Signal(syscall.SIGTERM)
-		s.cmd.Wait()
-	}
-	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
+// stop ends a server that has no clients any more.
+func (s *server) stop() {
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.cmd.Wait()
 }
 
 // connect makes the connections of one turn and returns how many it made in a

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"rawfork/examples/internal/turn"
+	"rawfork/internal/forktest"
 	"rawfork/internal/ps"
 )
 
@@ -80,12 +82,21 @@ func testEchoserver(t *testing.T, program string) {
 		s.signal(t, syscall.SIGINT)
 		s.eventuallyClosed(t)
 		echo(t, client, []byte("still served"))
+		orphan := s.children(t)
 		s.signal(t, syscall.SIGINT)
-		if got, err := io.ReadAll(client); len(got) > 0 || err != nil {
-			t.Errorf("client of an ended child: %q, %v, want the end", got, err)
+		if err := turn.AwaitEnd(s.cmd.Process.Pid); err != nil {
+			t.Error(err)
 		}
+		echo(t, client, []byte("still served"))
 		client.Close()
-		s.wantEnd(t, 1)
+		// The orphan goes to the nearest subreaper, which is this test.
+		for _, pid := range orphan {
+			forktest.WantExit(t, pid, 0)
+		}
+		s.cmd.Wait()
+		if got := forktest.Describe(s.cmd.ProcessState.Sys().(syscall.WaitStatus)); got != "killed by interrupt" {
+			t.Errorf("server: %s, want killed by interrupt", got)
+		}
 	})
 	t.Run("no clients", func(t *testing.T) {
 		s := start(t, program)

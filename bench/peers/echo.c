@@ -1,34 +1,20 @@
+//go:build linux
+
 /*
- * echo - the echo server that examples/echoserver is measured against: a child
- * for each connection, reaped on SIGCHLD. Prints its address and serves until
- * its standard input ends.
+ * echo.c - what examples/echoserver is measured against: the same server in C. It
+ * forks a child for each connection, and the kernel reaps. Serves until a signal
+ * ends it.
  */
-#include <arpa/inet.h>
+#define _GNU_SOURCE /* for accept4 */
+#include "echo.h"
+
 #include <errno.h>
-#include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-static void reap(int sig)
-{
-	int kept = errno;
-
-	(void)sig;
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
-	errno = kept;
-}
-
-static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
+extern pid_t _Fork(void) __attribute__((weak));
 
 /* serve is the child. */
 static void serve(int conn)
@@ -36,6 +22,7 @@ static void serve(int conn)
 	static char buffer[64 << 10];
 	ssize_t n;
 
+	setpgid(0, 0);
 	while ((n = read(conn, buffer, sizeof buffer)) > 0)
 		for (ssize_t done = 0, m; done < n; done += m)
 			if ((m = write(conn, buffer + done, n - done)) < 0)
@@ -43,32 +30,18 @@ static void serve(int conn)
 	_exit(0);
 }
 
-int main(void)
+int echo(int listener, int bare)
 {
-	struct sigaction action = { .sa_handler = reap, .sa_flags = SA_RESTART };
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof addr;
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct pollfd ready[2] = { { .fd = listener, .events = POLLIN }, { .fd = 0, .events = POLLIN } };
-
-	sigaction(SIGCHLD, &action, NULL);
-	if (listener < 0 || bind(listener, (struct sockaddr *)&addr, sizeof addr) < 0 ||
-	    listen(listener, 4096) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0)
-		fail("listen");
-	printf("listening on 127.0.0.1:%d\n", ntohs(addr.sin_port));
-	fflush(stdout);
+	signal(SIGCHLD, SIG_IGN);
 	for (;;) {
-		int conn;
+		int conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		pid_t pid;
 
-		if (poll(ready, 2, -1) < 0)
-			continue; /* EINTR */
-		if (ready[1].revents)
-			return 0;
-		conn = accept(listener, NULL, NULL);
-		if (conn < 0)
+		if (conn < 0 && errno == EINTR)
 			continue;
-		pid = fork();
+		if (conn < 0)
+			return errno;
+		pid = bare && _Fork != NULL ? _Fork() : fork();
 		if (pid == 0) {
 			close(listener);
 			serve(conn);
