@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Echoserver forks a child for each connection (C15). Many clients are served at
 // once, a slow one stops nobody, and no zombie is left. SIGINT or SIGTERM closes
@@ -48,7 +48,7 @@ func main() {
 	// By a raw system call. One that the runtime is told of, as those of package net
 	// are, wakes its monitor, and each page that a thread writes to after a fork is copied.
 	accept := func(fd uintptr) (done bool) {
-		conn, _, errno = syscall.RawSyscall6(syscall.SYS_ACCEPT4, fd, 0, 0, syscall.SOCK_CLOEXEC, 0, 0)
+		conn, _, errno = syscall.RawSyscall(syscall.SYS_ACCEPT, fd, 0, 0)
 		return errno != syscall.EAGAIN // else Read waits
 	}
 	served := 0

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Locking lets a parent and three children append records to one file (C17). A
 // record takes many writes. Without a lock the records mix; under flock(2), or

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Memory shows that parent and child have memory of their own (C6).
 //

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Poll is the zombie solution without signals (C12): the server's own loop reaps,
 // by waitpid(-1, WNOHANG), each time before it takes a connection.

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Ps shows processes as ps does, and what each has of its own (C1): a pid, open
 // files, connections, memory, an environment, a current directory.

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Reap is the zombie solution by signal (C11): a handler for SIGCHLD that loops
 // on waitpid(-1, WNOHANG) until nothing is left.

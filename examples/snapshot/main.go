@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Snapshot saves an instant of 256 MB that don't stand still, as Redis does by
 // BGSAVE: the child has the memory as it was at the fork, and writes it to a file

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Status shows what wait tells the parent about a child's end (C9): the exit
 // code, or the signal that killed it.

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // System builds system(3) out of fork, exec and wait (C7).
 //

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Zombie makes a zombie, and buries it (C10).
 //

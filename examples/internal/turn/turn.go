@@ -1,4 +1,4 @@
-//go:build linux
+//go:build unix
 
 // Package turn lets a parent and its child wait for each other, so that an
 // example shows things in their order without sleeping.
@@ -10,8 +10,6 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"rawfork/child"
 )
 
@@ -22,10 +20,15 @@ type Pair struct{ parent, child int }
 // [Pair.Parent] or [Pair.Child], so that neither waits for an end that is its
 // own.
 func New() (Pair, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	// As syscall.ForkLock asks for: no other fork comes before both are close-on-exec.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return Pair{}, os.NewSyscallError("socketpair", err)
 	}
+	syscall.CloseOnExec(fds[0])
+	syscall.CloseOnExec(fds[1])
 	return Pair{fds[0], fds[1]}, nil
 }
 
@@ -34,7 +37,7 @@ type Parent struct{ file *os.File }
 
 // Parent makes this process the pair's parent, who closes the side at its end.
 func (p Pair) Parent() Parent {
-	unix.Close(p.child)
+	syscall.Close(p.child)
 	return Parent{os.NewFile(uintptr(p.parent), "child")}
 }
 
@@ -82,16 +85,5 @@ func (c Child) Await() {
 	var b [1]byte
 	if n, errno := child.Read(int(c), b[:]); n != 1 || errno != syscall.Errno(0) {
 		child.Exit(1)
-	}
-}
-
-// AwaitEnd waits in the parent until the child pid has ended, and doesn't reap
-// it: the child stays a zombie.
-func AwaitEnd(pid int) error {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			return os.NewSyscallError("waitid", err)
-		}
 	}
 }
