@@ -48,7 +48,26 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := r.run(ctx, experiments); err != nil {
 		return r.report, fmt.Errorf("compare: %w", err)
 	}
+	if ctx.Err() == nil && options.Semantics {
+		if r.report.Semantics, err = describe(ctx, path); err != nil {
+			return r.report, fmt.Errorf("compare: what the processes are: %w", err)
+		}
+	}
 	return r.report, nil
+}
+
+// describe has a process of its own make what is described.
+func describe(ctx context.Context, path string) (*Semantics, error) {
+	c, err := start(ctx, setup{Program: path, Heap: 16 * mB, Helper: true})
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	a, err := c.ask(request{Describe: described}, patience)
+	if err != nil {
+		return nil, err
+	}
+	return semantics(a.Sides), nil
 }
 
 // opener starts measuring processes that execute the program at path.

@@ -15,7 +15,7 @@ func plain(methods ...string) []Series {
 }
 
 // programs are the methods that execute a program, and their floors.
-var programs = plain("syscall", "osexec", "fork", "vfork", "spawn", "cfork", "cvfork")
+var programs = plain("syscall", "osexec", "fork", "vfork", "spawn", "helper", "cfork", "cvfork")
 
 func heapIsX(need *setup, _ *turn, x float64) { need.Heap = int64(x) }
 
@@ -78,7 +78,7 @@ var experiments = []Experiment{
 		Axis:      Axis{"resident memory of the caller", true},
 		X:         []float64{64 * mB, 256 * mB, 1 * gB},
 		Quick:     []float64{64 * mB, 256 * mB},
-		Series:    []Series{{"fork-only", Small}, {"fork-only", Huge}, {"fork-only", DontFork}, {"syscall", Small}, {"vfork", Small}},
+		Series:    []Series{{"fork-only", Small}, {"fork-only", Huge}, {"fork-only", DontFork}, {"syscall", Small}, {"vfork", Small}, {"helper", Small}},
 		Reference: Series{Method: "syscall"},
 		Measures:  []string{"tables", "shared"},
 		work:      workHold, starts: 1,
@@ -105,7 +105,7 @@ var experiments = []Experiment{
 		Axis:      Axis{"resident memory of the caller", true},
 		X:         []float64{16 * mB, 256 * mB, 1 * gB},
 		Quick:     []float64{16 * mB, 1 * gB},
-		Series:    plain("none", "fork-only", "fork", "vfork", "spawn", "syscall"),
+		Series:    plain("none", "fork-only", "fork", "vfork", "spawn", "helper", "syscall"),
 		Reference: Series{Method: "syscall"},
 		Measures:  []string{"gap-fault", "gap-stw", "gap-compute"},
 		work:      workLatency, starts: 1,
@@ -157,7 +157,7 @@ var experiments = []Experiment{
 		Axis:      Axis{"goroutines that start programs", false},
 		X:         []float64{1, 2, 4, 8, 16},
 		Quick:     []float64{1, 8},
-		Series:    plain("syscall", "osexec", "fork", "vfork", "spawn"),
+		Series:    plain("syscall", "osexec", "fork", "vfork", "spawn", "helper"),
 		Reference: Series{Method: "syscall"},
 		Measures:  []string{"each", "return"},
 		work:      workParallel,

@@ -5,6 +5,7 @@ package compare
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -57,6 +58,8 @@ func (p *process) close() {
 // openFiles opens what started processes use, at numbers that are out of the way
 // of theirs.
 func (p *process) openFiles() (err error) {
+	// What this process was started with stays with it. An old kernel can't do that.
+	unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	if p.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return err
 	}

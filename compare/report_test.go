@@ -99,8 +99,8 @@ func TestBenchmarkFormat(t *testing.T) {
 	if err := reader.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3*8-3+3*3 && len(got) != 3*8+3*3 {
-		t.Errorf("%d benchmarks", len(got))
+	if want := 3*8 + 3*3; len(got) != want { // three values of x
+		t.Errorf("%d benchmarks, want %d", len(got), want)
 	}
 	want := []float64{.02, .02, .02, .02, .02, .02, .02}
 	if diff := cmp.Diff(want, got["Heap/x=256MB/method=fork"]); diff != "" {

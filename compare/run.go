@@ -22,6 +22,7 @@ type Options struct {
 	Quick       bool     // fewer points and turns: under a minute instead of ten
 	Heap        int64    // the largest resident memory, in bytes; 0: as in the table, where the machine has it
 	Turns       int      // of each series at each point; 0: 20, or 8 for a quick run
+	Semantics   bool     // also look at what the processes are
 	// Progress, if not nil, is told how far the run is.
 	Progress func(Progress)
 }

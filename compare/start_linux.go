@@ -32,13 +32,7 @@ func (p *process) starter(name string) (starter, bool) {
 	case "syscall":
 		return syscall.ForkExec, true
 	case "helper":
-		h, ok := any(p.helper).(interface {
-			ForkExec(string, []string, *syscall.ProcAttr) (int, error)
-		})
-		if !ok {
-			return nil, false
-		}
-		return h.ForkExec, true
+		return p.helper.ForkExec, true
 	}
 	return nil, false
 }
