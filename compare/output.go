@@ -11,7 +11,8 @@ import (
 )
 
 // An Output is a directory that a report is written to: compare.txt, with the tables
-// and the figures in the Go benchmark format.
+// and the figures in the Go benchmark format, compare.html, the page with the charts,
+// and compare.svg, the most important of them.
 type Output struct {
 	dir    string
 	drafts map[string]*os.File // by name; each is renamed when it is written
@@ -23,6 +24,8 @@ var outputs = []struct {
 	write func(*Report, io.Writer) error
 }{
 	{"compare.txt", (*Report).writeFile},
+	{"compare.html", (*Report).WriteHTML},
+	{"compare.svg", (*Report).WriteSVG},
 }
 
 // writeFile is compare.txt.

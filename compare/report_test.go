@@ -45,8 +45,8 @@ func TestText(t *testing.T) {
 		"heap: What does it cost to start a program",
 		"  syscall  2.00 ms         2.00 ms         2.00 ms",
 		"  fork     20.0 ms  10.0×  20.0 ms  10.0×  20.0 ms  10.0×",
-		"as expected: spawn is no slower",
-		"NOT as expected: ",
+		"  as expected: vfork is no slower",
+		"  NOT as expected: spawn is no slower",
 		"  fork-only    10.0 ms  1.01×  10.0 ms  1.01×  10.0 ms  1.01×",
 		"1.010 [1.010, 1.010] at 256 MB",
 	} {

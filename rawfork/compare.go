@@ -20,6 +20,7 @@ func compareCommand() *cobra.Command {
 	var options compare.Options
 	var list, asJSON bool
 	var heap, dir string
+	var documents []string
 	cmd := &cobra.Command{
 		Use:   "compare [EXPERIMENT...]",
 		Short: "Measure every way to make a process, side by side",
@@ -30,7 +31,7 @@ than one. Ctrl-C ends it and keeps what was measured.
 The figures are medians with their confidence intervals; a run on a machine that
 has other work says that it is noisy.`,
 		Example: `  rawfork compare --quick              the answers in less than a minute
-  rawfork compare heap -o report       one experiment, also as files
+  rawfork compare heap -o report       one experiment, with charts
   rawfork compare --list               the experiments and the methods`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var names []string
@@ -51,7 +52,7 @@ has other work says that it is noisy.`,
 			if list {
 				return listExperiments(os.Stdout, asJSON)
 			}
-			return runCompare(cmd.Context(), options, dir, asJSON)
+			return runCompare(cmd.Context(), options, dir, documents, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&options.Quick, "quick", false, "fewer points and turns")
@@ -59,6 +60,7 @@ has other work says that it is noisy.`,
 	cmd.Flags().StringVar(&heap, "heap", "", "the largest resident memory: a `size` such as 512MB")
 	cmd.Flags().IntVar(&options.Turns, "turns", 0, "`N` turns of each method at each point")
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "also write the report to this `directory`")
+	cmd.Flags().StringSliceVar(&documents, "fill", nil, "also fill the blocks in these Markdown `files`")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the results in JSON")
 	cmd.Flags().BoolVar(&list, "list", false, "list the experiments and the methods")
 	return cmd
@@ -102,16 +104,22 @@ func named(w io.Writer, style text.Style, name, what string) {
 	}
 }
 
-func runCompare(ctx context.Context, options compare.Options, dir string, asJSON bool) error {
+// runCompare finds out where the report can be written before it measures.
+func runCompare(ctx context.Context, options compare.Options, dir string, names []string, asJSON bool) error {
+	documents, err := compare.OpenDocuments(names)
+	if err != nil {
+		return fmt.Errorf("compare: %w", err)
+	}
+	write := documents.Write
 	if dir != "" {
 		output, err := compare.OpenOutput(dir)
 		if err != nil {
 			return fmt.Errorf("compare: %w", err)
 		}
 		defer output.Close()
-		return measure(ctx, options, asJSON, output.Write)
+		write = func(r *compare.Report) error { return first(output.Write(r), documents.Write(r)) }
 	}
-	return measure(ctx, options, asJSON, func(*compare.Report) error { return nil })
+	return measure(ctx, options, asJSON, write)
 }
 
 // measure measures and reports, also what was measured until an error or a signal
@@ -121,6 +129,7 @@ func measure(ctx context.Context, options compare.Options, asJSON bool, write fu
 	defer endBySignal("compare", interrupt)()
 	bar := newBar()
 	options.Progress = bar.show
+	options.Semantics = len(options.Experiments) == 0
 	report, err := compare.Run(ctx, options)
 	bar.end()
 	if report == nil {

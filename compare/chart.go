@@ -1,0 +1,237 @@
+package compare
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"math"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// A shape is the size of a chart, in points, which are CSS pixels where it isn't
+// scaled.
+type shape struct {
+	width, height vg.Length
+	text          vg.Length
+}
+
+// A page has each chart twice: as text in a chart shrinks with it, a telephone gets
+// one of its own.
+var (
+	desktop   = shape{width: 700, height: 330, text: 12}
+	telephone = shape{width: 350, height: 300, text: 11.5}
+	picture   = shape{width: 820, height: 380, text: 13}
+)
+
+// zero is where a logarithmic axis has the value 0: counts have it, times don't.
+const zero = 0.5
+
+// svg draws a measure of an experiment: both axes logarithmic, a line with confidence
+// intervals for each series. It is "" where nothing was measured. With a legend the
+// names of the series stand to the right.
+func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
+	p := plot.New()
+	p.BackgroundColor = color.White
+	names := plot.NewLegend()
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, s := range r.series() {
+		l := r.line(s, m)
+		if len(l.XYs) == 0 {
+			continue
+		}
+		for i, xy := range l.XYs {
+			low, high = min(low, xy.Y-l.low[i]), max(high, xy.Y+l.high[i])
+		}
+		drawn, err := l.draw(p)
+		if err != nil {
+			return "", fmt.Errorf("chart of %s, %s: %w", r.Experiment, m.Name, err)
+		}
+		names.Add(s.String(), drawn...)
+	}
+	if math.IsInf(low, 0) {
+		return "", nil
+	}
+	r.axes(p, m, size, low, high)
+
+	canvas := vgsvg.New(size.width, size.height)
+	dc := draw.New(canvas)
+	dc.SetColor(color.White)
+	dc.Fill(dc.Rectangle.Path())
+	if legend {
+		const room = 150
+		names.Top, names.Left, names.TextStyle = true, true, style(size.text, draw.XLeft, draw.YCenter)
+		names.YPosition = draw.PosCenter
+		names.ThumbnailWidth = 24
+		names.Padding = 2
+		names.Draw(draw.Crop(dc, size.width-room, 0, 0, -10))
+		dc = draw.Crop(dc, 0, -room-10, 0, 0)
+	}
+	p.Draw(draw.Crop(dc, 2, -14, 2, -8))
+	var out bytes.Buffer
+	if _, err := canvas.WriteTo(&out); err != nil {
+		return "", fmt.Errorf("chart of %s, %s: %w", r.Experiment, m.Name, err)
+	}
+	return clean(out.String(), size), nil
+}
+
+// clean takes from an SVG what only a file of its own needs, and names fonts of which
+// every machine has one; all have the same widths.
+func clean(svg string, size shape) string {
+	if i := strings.Index(svg, "<svg"); i >= 0 {
+		svg = svg[i:]
+	}
+	svg = strings.ReplaceAll(svg, "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,Helvetica,sans-serif")
+	svg = strings.ReplaceAll(svg, "font-variant:none;", "")
+	head, body, _ := strings.Cut(svg, ">")
+	if i := strings.Index(head, "viewBox"); i >= 0 {
+		head = fmt.Sprintf(`<svg width="%.0f" height="%.0f" %s`, size.width, size.height, head[i:])
+	}
+	return head + ">" + body
+}
+
+// line is a series as it is drawn.
+type chartLine struct {
+	plotter.XYs
+	low, high []float64 // how far the interval reaches from the median
+	colour    color.Color
+	dashes    []vg.Length
+}
+
+func (r *Result) line(s Series, m Measure) chartLine {
+	meth := method(s.Method)
+	l := chartLine{colour: color.RGBA{uint8(meth.RGB >> 16), uint8(meth.RGB >> 8), uint8(meth.RGB), 255}, dashes: dashes(s)}
+	for _, x := range r.xs() {
+		if f, ok := r.at(s, m.Name, x); ok {
+			y := max(f.Median, zero)
+			l.XYs = append(l.XYs, plotter.XY{X: x, Y: y})
+			l.low = append(l.low, y-max(min(f.Lo, y), zero))
+			l.high = append(l.high, max(f.Hi, y)-y)
+		}
+	}
+	return l
+}
+
+// dashes tell the memories of a method apart, and the floors from the others.
+func dashes(s Series) []vg.Length {
+	switch {
+	case s.Memory == Huge:
+		return []vg.Length{8, 3}
+	case s.Memory == DontFork:
+		return []vg.Length{2, 3}
+	case method(s.Method).Floor:
+		return []vg.Length{5, 4}
+	}
+	return nil
+}
+
+func (l chartLine) YError(i int) (low, high float64) { return l.low[i], l.high[i] }
+
+func (l chartLine) draw(p *plot.Plot) ([]plot.Thumbnailer, error) {
+	line, points, err := plotter.NewLinePoints(l.XYs)
+	if err != nil {
+		return nil, err
+	}
+	line.Color, line.Width, line.Dashes = l.colour, 1.8, l.dashes
+	points.Color, points.Shape, points.Radius = l.colour, draw.CircleGlyph{}, 2.8
+	bars, err := plotter.NewYErrorBars(l)
+	if err != nil {
+		return nil, err
+	}
+	bars.Color, bars.Width, bars.CapWidth = l.colour, 1, 5
+	p.Add(line, points, bars)
+	return []plot.Thumbnailer{line, points}, nil
+}
+
+// axes scales the axes and labels them.
+func (r *Result) axes(p *plot.Plot, m Measure, size shape, low, high float64) {
+	grid := plotter.NewGrid()
+	grey := color.Gray{225}
+	grid.Vertical.Color, grid.Horizontal.Color = grey, grey
+	p.Add(grid)
+
+	xs := r.xs()
+	var ticks []plot.Tick
+	for _, x := range xs {
+		ticks = append(ticks, plot.Tick{Value: x, Label: r.x(x)})
+	}
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
+	p.X.Min, p.X.Max = xs[0], xs[len(xs)-1]
+	if len(xs) == 1 {
+		p.X.Min, p.X.Max = xs[0]/2, xs[0]*2
+	}
+	p.X.Label.Text = r.experiment.Axis.Text
+	p.X.Label.TextStyle = style(size.text, draw.XCenter, draw.YTop)
+	p.X.Label.Padding = 4
+	p.X.Tick.Label = style(size.text, draw.XCenter, draw.YTop)
+
+	p.Y.Scale = plot.LogScale{}
+	p.Y.Min, p.Y.Max, ticks = logTicks(m, low, high)
+	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
+	p.Y.Tick.Label = style(size.text, draw.XRight, draw.YCenter)
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Padding, a.Tick.Length = 6, 4
+		a.Color, a.Tick.Color = color.Gray{120}, color.Gray{120}
+	}
+}
+
+func style(size vg.Length, x text.XAlignment, y text.YAlignment) text.Style {
+	return text.Style{
+		Color: color.Gray{40}, XAlign: x, YAlign: y, Handler: plot.DefaultTextHandler,
+		Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
+	}
+}
+
+// logTicks are labels at 1, 2 and 5 of each power of ten, or at the powers alone where
+// there are many.
+func logTicks(m Measure, low, high float64) (from, to float64, ticks []plot.Tick) {
+	steps := []float64{1, 2, 5}
+	if high/low > 2000 {
+		steps = []float64{1}
+	}
+	from, to = low, high
+	var all []float64
+	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
+		for _, s := range steps {
+			all = append(all, s*math.Pow(10, e))
+		}
+	}
+	for i, v := range all { // the nearest ones around what was measured
+		if v <= low*1.0001 {
+			from = v
+		}
+		if v >= high*0.9999 {
+			to = all[i]
+			break
+		}
+	}
+	if from == to {
+		from, to = from/2, to*2
+	}
+	if low <= zero {
+		from = zero
+		ticks = append(ticks, plot.Tick{Value: zero, Label: "0"})
+	}
+	for _, v := range all {
+		if v > zero && v >= from*0.9999 && v <= to*1.0001 {
+			ticks = append(ticks, plot.Tick{Value: v, Label: tickLabel(m, v)})
+		}
+	}
+	return from, to, ticks
+}
+
+// tickLabel is a round value without the digits that say nothing.
+func tickLabel(m Measure, v float64) string {
+	number, unit, _ := strings.Cut(m.format(v), " ")
+	if strings.Contains(number, ".") {
+		number = strings.TrimRight(strings.TrimRight(number, "0"), ".")
+	}
+	return strings.TrimSpace(number + " " + unit)
+}
