@@ -13,8 +13,7 @@ import (
 // WriteBenchmark writes the report in the Go benchmark format, a line for each turn,
 // which benchstat and its like read:
 //
-//	benchstat -col /method compare.txt
-//	benchstat -filter '.name:Heap' -row /x -col /method compare.txt
+//	benchstat -filter '.name:Heap .unit:sec/op' -row /x -col /method compare.bench
 func (r *Report) WriteBenchmark(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "goos: %s\ngoarch: %s\npkg: rawfork/compare\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.Machine.Processor)

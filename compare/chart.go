@@ -42,10 +42,15 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	p.BackgroundColor = color.White
 	names := plot.NewLegend()
 	low, high := math.Inf(1), math.Inf(-1)
-	for _, s := range r.series() {
+	all := r.series()
+	for n, s := range all {
 		l := r.line(s, m)
 		if len(l.XYs) == 0 {
 			continue
+		}
+		// Bars at the same x would lie on each other.
+		for i := range l.XYs {
+			l.XYs[i].X *= math.Pow(r.span(), 0.005*(float64(n)-float64(len(all)-1)/2))
 		}
 		for i, xy := range l.XYs {
 			low, high = min(low, xy.Y-l.low[i]), max(high, xy.Y+l.high[i])
@@ -80,6 +85,15 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 		return "", fmt.Errorf("chart of %s, %s: %w", r.Experiment, m.Name, err)
 	}
 	return clean(out.String(), size), nil
+}
+
+// span is how many times the smallest x the largest is.
+func (r *Result) span() float64 {
+	from, to, ok := r.ends()
+	if !ok {
+		return 1
+	}
+	return to / from
 }
 
 // clean takes from an SVG what only a file of its own needs, and names fonts of which
@@ -168,7 +182,7 @@ func (r *Result) axes(p *plot.Plot, m Measure, size shape, low, high float64) {
 		p.X.Min, p.X.Max = xs[0]/2, xs[0]*2
 	}
 	p.X.Label.Text = r.experiment.Axis.Text
-	p.X.Label.TextStyle = style(size.text, draw.XCenter, draw.YTop)
+	p.X.Label.TextStyle = style(size.text, draw.XCenter, draw.YBottom)
 	p.X.Label.Padding = 4
 	p.X.Tick.Label = style(size.text, draw.XCenter, draw.YTop)
 

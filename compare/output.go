@@ -10,9 +10,9 @@ import (
 	"rawfork/internal/text"
 )
 
-// An Output is a directory that a report is written to: compare.txt, with the tables
-// and the figures in the Go benchmark format, compare.html, the page with the charts,
-// and compare.svg, the most important of them.
+// An Output is a directory that a report is written to: compare.txt, with all tables,
+// compare.bench, with each turn in the Go benchmark format, compare.html, the page with
+// the charts, and compare.svg, the most important of them.
 type Output struct {
 	dir    string
 	drafts map[string]*os.File // by name; each is renamed when it is written
@@ -23,20 +23,10 @@ var outputs = []struct {
 	name  string
 	write func(*Report, io.Writer) error
 }{
-	{"compare.txt", (*Report).writeFile},
+	{"compare.txt", func(r *Report, w io.Writer) error { return r.WriteText(w, text.Style{Width: 100}, true) }},
+	{"compare.bench", (*Report).WriteBenchmark},
 	{"compare.html", (*Report).WriteHTML},
 	{"compare.svg", (*Report).WriteSVG},
-}
-
-// writeFile is compare.txt.
-func (r *Report) writeFile(w io.Writer) error {
-	if err := r.WriteText(w, text.Style{Width: 100}, true); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, "\nEach turn, for benchstat:\n\n"); err != nil {
-		return err
-	}
-	return r.WriteBenchmark(w)
 }
 
 // OpenOutput makes sure, before anything is measured, that a report can be written
