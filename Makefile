@@ -44,8 +44,9 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, 
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi
 
-bench: compiler ## the figures: docs/bench.txt
+bench: compiler ## the figures: docs/bench.txt, docs/compare.*, and those in README.md and docs/why.md
 	$(GO) run ./bench -o docs/bench.txt
+	$(GO) run ./rawfork compare -o docs --fill README.md,docs/why.md
 
 soak: compiler ## the long forms: 20,000 forks, 10,000 children that die at once, 100,000 requests to a helper
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules

@@ -95,3 +95,16 @@ func TestDocumentsThatCannotBe(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The project's own documents can be filled, and explain every experiment.
+func TestOwnDocuments(t *testing.T) {
+	documents, err := OpenDocuments([]string{"../README.md", "../docs/why.md"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range Experiments() {
+		if !strings.Contains(documents.files[1].text, "<!-- compare: "+e.Name+" -->") {
+			t.Errorf("docs/why.md has no figures of the experiment %s", e.Name)
+		}
+	}
+}
