@@ -86,7 +86,7 @@ func group(name string, list ...Rule) []Rule {
 func Check(ctx context.Context, rule Rule) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, CheckLimit, errors.New("it took too long"))
 	defer cancel()
-	return new(T).run(ctx, rule)
+	return (&T{assertions: []Assertion{}}).run(ctx, rule)
 }
 
 // A T records what a check sees. The zero value is of no use: see [Rule].

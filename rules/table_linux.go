@@ -6,6 +6,8 @@ func rules() []Rule {
 	var all []Rule
 	for _, list := range [][]Rule{
 		group("A new process", processRules...),
+		group("Memory", memoryRules...),
+		group("Descriptors", descriptorRules...),
 	} {
 		all = append(all, list...)
 	}
