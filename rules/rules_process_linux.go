@@ -325,10 +325,14 @@ func (p *Process) reapAny() { p.Call(unix.SYS_WAIT4, -1, nil, 0, nil) }
 // environment is the address of the environment of p as proc(5) knows it.
 func (p *Process) environment() uintptr {
 	const envStart = 50 // in proc_pid_stat(5), which counts from 1
+	return uintptr(p.stat(envStart))
+}
+
+// stat is a number of /proc/PID/stat.
+func (p *Process) stat(field int) (value int) {
 	stat := p.Text("stat")
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	var start uintptr
-	_, err := fmt.Sscan(fields[envStart-3], &start)
+	const first = 3 // of the fields that follow the name
+	_, err := fmt.Sscan(strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])[field-first], &value)
 	p.t.Must(err)
-	return start
+	return value
 }

@@ -5,6 +5,7 @@ package rules
 import (
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -24,12 +25,12 @@ var signalRules = []Rule{
 			mask := func(p *Process) procstate.SignalSet { return p.State(0).Blocked }
 			p.block(unix.SIGUSR1, unix.SIGTERM, 40)
 			c := p.Fork()
-			want := procstate.Signals(unix.SIGUSR1, unix.SIGTERM, 40)
+			want := signals(unix.SIGUSR1, unix.SIGTERM, 40)
 			t.Equal("the child's mask", mask(c), want)
 			c.unblock(unix.SIGTERM)
 			t.Equal("the parent's, after the child changed its own", mask(p), want)
 			p.block(unix.SIGUSR2)
-			t.Equal("the child's, after both changed theirs", mask(c), procstate.Signals(unix.SIGUSR1, 40))
+			t.Equal("the child's, after both changed theirs", mask(c), signals(unix.SIGUSR1, 40))
 		},
 	},
 	{
@@ -188,35 +189,31 @@ var signalRules = []Rule{
 		Claim:  "That signal comes at the end of the thread that forked, while the process lives on.",
 		Source: "PR_SET_PDEATHSIG(2const); golang/go#27505",
 		Check: func(t *T) {
-			var p *Process
+			var forked *probe.Probe
+			var err error
 			tid := 0
-			forked, end := make(chan bool), make(chan bool)
-			t.Cleanup(func() { // if the check ends before
-				select {
-				case <-end:
-				default:
-					close(end)
-				}
-			})
-			go onEndingThread(func() {
-				defer close(forked)
-				q, err := probe.Fork()
-				if err == nil {
-					p, tid = t.adoptLater(q), unix.Gettid()
-				}
-				forked <- err == nil
-				<-end
-			})
-			if !<-forked {
-				t.Fatal("no child")
-			}
-			t.Cleanup(func() { p.Close() })
+			ready, end, ended := make(chan bool), make(chan bool), make(chan bool)
+			letEnd := sync.OnceFunc(func() { close(end); <-ended })
+			t.Cleanup(letEnd)
+			go func() {
+				defer close(ended)
+				onEndingThread(func() {
+					forked, err = probe.Fork()
+					tid = unix.Gettid()
+					close(ready)
+					<-end
+				})
+			}()
+			<-ready
+			t.Must(err)
+			p := t.adopt(forked)
+			p.SetTimeout(timeout)
 			p.count(unix.SIGUSR1)
 			p.Call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGUSR1))
 			t.Equal("signals, while the thread runs", p.handled(unix.SIGUSR1), 0)
 			call := p.Sleeps(unix.SYS_PPOLL, nil, 0, nil, nil, 0)
-			close(end)
-			_, err := call.Wait()
+			letEnd()
+			_, err = call.Wait()
 			t.Equal("its call is interrupted", p.errno(err), unix.EINTR)
 			t.Equal("signals, when the thread has ended", p.handled(unix.SIGUSR1), 1)
 			t.True("the thread is another than the process", tid != os.Getpid(), tid)
@@ -253,9 +250,11 @@ var signalRules = []Rule{
 			p.block(unix.SIGCHLD)
 			const children = 5
 			for range children {
-				p.Fork().End(3)
+				c := p.Fork()
+				c.End(3)
+				p.awaitChild(c, unix.WEXITED)
 			}
-			t.Equal("pending", p.pending(), procstate.Signals(unix.SIGCHLD))
+			t.Equal("pending", p.pending(), signals(unix.SIGCHLD))
 			p.unblock(unix.SIGCHLD)
 			t.Equal("signals for 5 children", p.handled(unix.SIGCHLD), 1)
 			reaped := 0
@@ -329,6 +328,7 @@ var signalRules = []Rule{
 			p.awaitChild(c, unix.WCONTINUED)
 			t.Equal("signals, for stop and going on", p.handled(unix.SIGCHLD), 0)
 			c.End(0)
+			p.awaitChild(c, unix.WEXITED) // the end is to be seen before its signal is sent
 			t.Equal("signals, for the end", p.handled(unix.SIGCHLD), 1)
 		},
 	},
@@ -344,13 +344,18 @@ func checkPending(t *T, raise func(*probe.Probe, syscall.Signal) error) {
 	p.block(unix.SIGUSR1)
 	t.Must(raise(p.Probe, unix.SIGUSR1))
 	c := p.Fork()
-	t.Equal("what waits for the parent", p.pending(), procstate.Signals(unix.SIGUSR1))
+	t.Equal("what waits for the parent", p.pending(), signals(unix.SIGUSR1))
 	t.Equal("what waits for the child", c.pending(), procstate.SignalSet(0))
 	for _, p := range []*Process{p, c} {
 		p.unblock(unix.SIGUSR1)
 	}
 	t.Equal("the parent has got, unblocked", p.handled(unix.SIGUSR1), 1)
 	t.Equal("the child has got, unblocked", c.handled(unix.SIGUSR1), 0)
+}
+
+// signals is a set of signals.
+func signals(sigs ...syscall.Signal) procstate.SignalSet {
+	return procstate.SignalSet(probe.Mask(sigs...))
 }
 
 // unblock has the process unblock signals.

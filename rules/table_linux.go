@@ -8,6 +8,9 @@ func rules() []Rule {
 		group("A new process", processRules...),
 		group("Memory", memoryRules...),
 		group("Descriptors", descriptorRules...),
+		group("Locks", lockRules...),
+		group("Signals", signalRules...),
+		group("Wait", waitRules...),
 	} {
 		all = append(all, list...)
 	}
