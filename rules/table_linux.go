@@ -11,6 +11,9 @@ func rules() []Rule {
 		group("Locks", lockRules...),
 		group("Signals", signalRules...),
 		group("Wait", waitRules...),
+		group("Clocks, timers and accounting", timerRules...),
+		group("Semaphores, queues and asynchronous I/O", ipcRules...),
+		group("Scheduling and resources", schedRules...),
 	} {
 		all = append(all, list...)
 	}
