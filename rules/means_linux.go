@@ -3,10 +3,12 @@
 package rules
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -237,4 +239,17 @@ func (p *Process) pending() procstate.SignalSet {
 	mask, err := p.Sigpending()
 	p.t.Must(err)
 	return procstate.SignalSet(mask)
+}
+
+// statusNumber is a number of /proc/PID/status.
+func (p *Process) statusNumber(field string) (value int) {
+	for line := range strings.Lines(p.Text("status")) {
+		if text, ok := strings.CutPrefix(line, field+":"); ok {
+			_, err := fmt.Sscan(text, &value)
+			p.t.Must(err)
+			return value
+		}
+	}
+	p.t.Fatal("no %s in /proc/%d/status", field, p.Pid())
+	return 0
 }

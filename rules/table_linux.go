@@ -14,6 +14,8 @@ func rules() []Rule {
 		group("Clocks, timers and accounting", timerRules...),
 		group("Semaphores, queues and asynchronous I/O", ipcRules...),
 		group("Scheduling and resources", schedRules...),
+		group("Credentials and restrictions", securityRules...),
+		group("Sessions and terminals", sessionRules...),
 	} {
 		all = append(all, list...)
 	}
