@@ -5,7 +5,6 @@ package rules
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -264,25 +263,6 @@ var descriptorRules = []Rule{
 			_, err = c.Lseek(fd, 0, unix.SEEK_SET)
 			t.Must(err)
 			t.Equal("bytes that the parent lists, after the child went back", p.Call(unix.SYS_GETDENTS64, fd, buf, len(buf)) > 0, true)
-		},
-	},
-	{
-		ID:     "directory-buffer",
-		Claim:  "A directory stream of libc has a buffer too, which is copied: parent and child each see what it holds.",
-		Source: "fork(2); readdir(3)",
-		Check: func(t *T) {
-			dir := t.Dir()
-			t.Must(os.WriteFile(filepath.Join(dir, "name"), nil, 0o600))
-			p := t.Fork()
-			fd, err := p.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-			t.Must(err)
-			buffer := p.region(1)
-			n := p.Call(unix.SYS_GETDENTS64, fd, buffer, page)
-			c := p.Fork()
-			t.Equal("the parent's buffer has the name", strings.Contains(p.Bytes(buffer, n), "name\x00"), true)
-			t.Equal("the child's buffer has it", strings.Contains(c.Bytes(buffer, n), "name\x00"), true)
-			c.fill(buffer, 1)
-			t.Equal("the parent's, after the child used its own up", strings.Contains(p.Bytes(buffer, n), "name\x00"), true)
 		},
 	},
 	{

@@ -160,7 +160,7 @@ var processRules = []Rule{
 			t.Must(err)
 			child, err := c.Probe.State()
 			t.Must(err)
-			for _, change := range procstate.Changes(parent, child, "Memory") {
+			for _, change := range procstate.Changes(parent, child, "Memory", "Run") {
 				if field, _, _ := strings.Cut(change.Field, "["); !counts[change.Field[strings.LastIndex(change.Field, ".")+1:]] {
 					changed[field] = true
 				}

@@ -16,6 +16,10 @@ func rules() []Rule {
 		group("Scheduling and resources", schedRules...),
 		group("Credentials and restrictions", securityRules...),
 		group("Sessions and terminals", sessionRules...),
+		group("Namespaces", namespaceRules...),
+		group("clone and vfork beside fork", cloneRules...),
+		group("Errors and limits", errorRules...),
+		group("C programs", posixRules...),
 	} {
 		all = append(all, list...)
 	}

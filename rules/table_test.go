@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -104,6 +105,26 @@ func TestRulesAreDescribed(t *testing.T) {
 		if !strings.HasSuffix(rule.Claim, ".") || strings.Count(rule.Claim, ". ") > 0 || rule.Source == "" || rule.Group == "" {
 			t.Errorf("%s: claim %q, source %q, group %q", rule.ID, rule.Claim, rule.Source, rule.Group)
 		}
+	}
+}
+
+// Each row of the forking chapter has a rule, from C1 to C18. C19 compares figures.
+func TestRowsHaveRules(t *testing.T) {
+	missing := map[string]bool{}
+	for i := range 18 {
+		missing[fmt.Sprintf("C%d", i+1)] = true
+	}
+	known := maps.Clone(missing)
+	for _, rule := range rules.Rules() {
+		for _, row := range rule.Rows() {
+			if !known[row] {
+				t.Errorf("%s stands for %q, which is no row", rule.ID, row)
+			}
+			delete(missing, row)
+		}
+	}
+	for row := range missing {
+		t.Errorf("row %s has no rule", row)
 	}
 }
 

@@ -1,0 +1,74 @@
+//go:build linux && cgo
+
+// Package posix has C programs fork, to see what fork does to what is C's own:
+// handlers of pthread_atfork and atexit, streams, threads. posix.h is its manual.
+package posix
+
+// #cgo CFLAGS: -Wall -Wextra -Werror
+// #include <stdlib.h>
+// #include "posix.h"
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// AtFork calls f and returns the calls of atfork handlers meanwhile.
+func AtFork(f func() error) (string, error) {
+	if err := errno(C.posix_atfork_begin()); err != nil {
+		return "", err
+	}
+	err := f()
+	log := make([]byte, 64)
+	C.posix_atfork_end((*C.char)(unsafe.Pointer(&log[0])), C.size_t(len(log)))
+	return C.GoString((*C.char)(unsafe.Pointer(&log[0]))), err
+}
+
+// Fork forks by fork().
+func Fork() error { return errno(C.posix_fork(C.BY_FORK)) }
+
+// UFork forks by _Fork().
+func UFork() error { return errno(C.posix_fork(C.BY_UFORK)) }
+
+// Exit tells how often a function of atexit runs in a child.
+func Exit(byExit bool) (int, error) {
+	var ran C.int
+	err := errno(C.posix_exit(number(byExit), &ran))
+	return int(ran), err
+}
+
+// Stream writes a line by a stream, from which a child may have a copy flushed.
+func Stream(fd int, childFlushes bool) error {
+	return errno(C.posix_stream(C.int(fd), number(childFlushes)))
+}
+
+// Directory tells how many names child and parent read after one was read.
+func Directory(path string) (inChild, inParent int, err error) {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	var c, p C.int
+	err = errno(C.posix_directory(name, &c, &p))
+	return int(c), int(p), err
+}
+
+// Thread tells whether a child has its thread's memory and name.
+func Thread() (bool, error) {
+	var kept C.int
+	err := errno(C.posix_thread(&kept))
+	return kept != 0, err
+}
+
+func number(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func errno(r C.int) error {
+	if r < 0 {
+		return syscall.Errno(-r)
+	}
+	return nil
+}
