@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -217,22 +218,25 @@ func (p *Probe) reapLater(pid int) {
 // errGone says that the child's end of the socket is closed.
 var errGone = errors.New("the child is gone")
 
+// buffers have room for the largest message. Most are small, and a new buffer for
+// each probe would cost more than its fork.
+var buffers = sync.Pool{New: func() any { return new([replySize + maxData]byte) }}
+
 // receive takes one message, with the control data that came along.
 func (p *Probe) receive(deadline time.Time) (message, control []byte, err error) {
-	if p.buffer == nil {
-		p.buffer = make([]byte, replySize+maxData)
-	}
+	buffer := buffers.Get().(*[replySize + maxData]byte)
+	defer buffers.Put(buffer)
 	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
 	for {
 		// The death is looked for first: what the child said before is read after.
 		dead := p.ended()
-		n, m, _, _, err := unix.Recvmsg(p.sock, p.buffer, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		n, m, _, _, err := unix.Recvmsg(p.sock, buffer[:], oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.ECONNRESET, err == nil && n == 0:
 			return nil, nil, errGone
 		case err == nil:
-			return append([]byte(nil), p.buffer[:n]...), oob[:m], nil
+			return append([]byte(nil), buffer[:n]...), oob[:m], nil
 		case err != unix.EAGAIN:
 			return nil, nil, os.NewSyscallError("recvmsg", err)
 		case dead: // others hold the child's end

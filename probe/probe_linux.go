@@ -35,7 +35,6 @@ type Probe struct {
 	mu     sync.Mutex // held while a request or a reply is on its way
 	seq    uintptr
 	queue  []*Call // not answered yet
-	buffer []byte
 	execed bool
 
 	family sync.Mutex
@@ -307,9 +306,7 @@ func (p *Probe) wrap(name string, err error) error {
 // and gives the descriptors back. Calls that other goroutines are making fail.
 // Closing a probe again does nothing.
 func (p *Probe) Close() error {
-	p.family.Lock() // and not mu, which a call holds that Close is to end
-	kids := slices.Clone(p.kids)
-	p.family.Unlock()
+	kids := p.children()
 	var errs []error
 	for _, kid := range kids {
 		errs = append(errs, kid.Close())
@@ -319,6 +316,14 @@ func (p *Probe) Close() error {
 		kid.reapOrphan()
 	}
 	return errors.Join(errs...)
+}
+
+// children are those that p has forked. They have a lock of their own, since a call
+// that Close is to end holds mu.
+func (p *Probe) children() []*Probe {
+	p.family.Lock()
+	defer p.family.Unlock()
+	return slices.Clone(p.kids)
 }
 
 // end ends the child itself and has it reaped: by a parent that is in a call after

@@ -99,12 +99,16 @@ func (p *Probe) reap() error {
 }
 
 // reapOrphan reaps the child of a parent that has ended, where this process is
-// the subreaper: init does it elsewhere.
+// the subreaper: init does it elsewhere. So it does with that one's own children,
+// who may have had another reaper until now.
 func (p *Probe) reapOrphan() {
 	p.death.Lock()
-	defer p.death.Unlock()
 	if p.parent != nil {
 		p.reap()
+	}
+	p.death.Unlock()
+	for _, kid := range p.children() {
+		kid.reapOrphan()
 	}
 }
 

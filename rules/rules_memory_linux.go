@@ -471,7 +471,11 @@ var memoryRules = []Rule{
 
 // checkMapping writes to a mapping of these flags on both sides after the fork.
 func checkMapping(t *T, flags, fd int, shared bool) {
-	p := t.Fork(fd)
+	var keep []int
+	if fd >= 0 {
+		keep = append(keep, fd)
+	}
+	p := t.Fork(keep...)
 	addr := p.Map(page, unix.PROT_READ|unix.PROT_WRITE, flags, fd)
 	p.Put(addr, "before")
 	c := p.Fork()

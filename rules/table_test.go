@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"rawfork/internal/forktest"
 	"rawfork/rules"
 )
 
@@ -38,6 +39,9 @@ func TestRules(t *testing.T) {
 			result := rules.Check(context.Background(), rule)
 			for _, failure := range result.Failures() {
 				t.Error(failure)
+			}
+			if forktest.HaveChild() {
+				t.Error("it has left a child")
 			}
 			var names []string
 			for _, a := range result.Assertions {
