@@ -1,7 +1,5 @@
 //go:build linux && cgo
 
-// Package posix has C programs fork, to see what fork does to what is C's own:
-// handlers of pthread_atfork and atexit, streams, threads. posix.h is its manual.
 package posix
 
 // #cgo CFLAGS: -Wall -Wextra -Werror
