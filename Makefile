@@ -39,7 +39,8 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, 
 	$(TEST) -gcflags=all='-N -l' -short $(CORE)
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
 		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE)"; \
-		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE); \
+		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) && \
+		GOTOOLCHAIN=$(GO125) $(TEST) -run TestPure ./child; \
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi
@@ -48,8 +49,9 @@ bench: compiler ## the figures: docs/bench.txt, docs/compare.*, and those in REA
 	$(GO) run ./bench -o docs/bench.txt
 	$(GO) run ./rawfork compare -o docs --fill README.md,docs/why.md
 
-soak: compiler ## the long forms: 20,000 forks, 10,000 children that die at once, 100,000 requests to a helper
+soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times, 10,000 children that die at once, 100,000 requests to a helper
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
+	RAWFORK_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'TestGuardStops' .
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 

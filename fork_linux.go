@@ -12,8 +12,10 @@ import (
 
 // Fork wraps fork(2): it returns twice, with the child's pid in the parent and
 // with 0 in the child. On failure it returns an error in the parent only and
-// there is no child; errors.Is finds the errno (EAGAIN at a limit on processes,
-// ENOMEM without memory).
+// there is no child; errors.Is finds the errno: EAGAIN at a limit on processes,
+// ENOMEM when the kernel can't promise memory for the copy, or in a pid namespace
+// whose init has ended. RLIMIT_AS doesn't make Fork fail: it limits how a process
+// grows, and the copy is no larger.
 //
 // The child is a copy of the calling process with one thread, the one that
 // called Fork. Go's signal handlers are back at their default actions, the

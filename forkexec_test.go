@@ -454,7 +454,7 @@ func TestForkExecHasNoTextBusy(t *testing.T) {
 	for i := range 12 {
 		path, m := filepath.Join(dir, fmt.Sprint("program", i)), methods[i%len(methods)]
 		group.Go(func() {
-			for range 50 {
+			for range tries(5, 50, 50) {
 				if err := writeAndStart(t, path, image, m); err != nil {
 					t.Error(err)
 					return

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,18 +33,20 @@ import (
 func TestGuardStops(t *testing.T) {
 	shelf := newShelf(t)
 	busy := load.Busy()
-	for _, l := range load.All() {
+	for at, l := range load.All() {
 		withLoad(t, l, func(t *testing.T) {
-			for _, action := range forbidden.Guarded() {
-				n := tries(2, 20, 500)
+			var actions []forbidden.Action
+			for i, action := range forbidden.Guarded() {
+				n := tries(1, 20, 500)
 				if action.Contract {
-					n = tries(5, 500, 500)
+					n = tries(1, 500, 500)
 				}
-				if l.Name != "idle" {
-					n = (n + len(busy) - 1) / len(busy)
+				if l.Name != "idle" { // a share of n, which may be one of its children or none
+					n = (n + (at+i)%len(busy)) / len(busy)
 				}
-				t.Run(action.Name, func(t *testing.T) { wantStopped(t, shelf, action, n) })
+				actions = append(actions, slices.Repeat([]forbidden.Action{action}, n)...)
 			}
+			wantStopped(t, shelf, actions)
 		})
 	}
 }
@@ -72,21 +75,22 @@ func withLoad(t *testing.T, l load.Load, test func(t *testing.T)) {
 	})
 }
 
-// wantStopped forks n children that run the action.
-func wantStopped(t *testing.T, shelf shelf, action forbidden.Action, n int) {
-	for n > 0 {
-		count := min(n, len(shelf))
-		n -= count
+// wantStopped forks a child for each of the actions.
+func wantStopped(t *testing.T, shelf shelf, actions []forbidden.Action) {
+	for some := range slices.Chunk(actions, len(shelf)) {
 		var pids [batch]int
-		for i := range count {
+		for i, action := range some {
 			pids[i] = forkInto(t, shelf[i], action.Run)
 		}
-		for i := range count {
+		for i, action := range some {
 			status := forktest.Wait(t, pids[i])
 			text := shelf.take(t, i)
 			if problem := notStopped(status, text, action.Blames); problem != "" {
-				t.Fatalf("%s; the child's standard error:\n%s", problem, text)
+				t.Errorf("%s: %s; the child's standard error:\n%s", action.Name, problem, text)
 			}
+		}
+		if t.Failed() {
+			return
 		}
 	}
 }
@@ -177,7 +181,11 @@ func TestGuardUnderSettings(t *testing.T) {
 		{"GODEBUG=gctrace=1", "exit status 2"},
 	} {
 		t.Run(test.setting, func(t *testing.T) {
-			cmd := forktest.Command(t, "guardUnder", test.end)
+			args := []string{test.end, "all"}
+			if testing.Short() {
+				args[1] = "short"
+			}
+			cmd := forktest.Command(t, "guardUnder", args...)
 			cmd.Env = append(cmd.Env, test.setting)
 			if out, err := cmd.Output(); err != nil {
 				t.Errorf("%v:\n%s", err, out)
@@ -186,14 +194,18 @@ func TestGuardUnderSettings(t *testing.T) {
 	}
 }
 
-// guardUnder is the helper of TestGuardUnderSettings. Its argument is how the
-// children are to end.
+// guardUnder is the helper of TestGuardUnderSettings. Its arguments are how the
+// children are to end, and under how many loads.
 func guardUnder() {
 	want := os.Args[1]
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	t := new(helperT)
 	shelf := newShelf(t)
-	for _, l := range load.All() {
+	loads := load.All()
+	if os.Args[2] == "short" {
+		loads = loads[:2]
+	}
+	for _, l := range loads {
 		stop, err := l.Start()
 		if err != nil {
 			t.Fatal(err)
@@ -226,11 +238,14 @@ func contract() (named []forbidden.Action) {
 	return named
 }
 
-// TestGuardUnderTracing shows the one setting under which a stopped child may
-// hang: with schedtrace the dying program takes the scheduler's lock, and the
-// parent's monitor may have held it at the fork. Children that do what they may
-// are not concerned.
+// TestGuardUnderTracing is about the one setting under which a stopped child can't
+// die by itself: with schedtrace the dying program takes the scheduler's lock, and
+// the parent's monitor may have held it at the fork. The child says why, and is
+// killed some seconds later. Children that do what they may are not concerned.
 func TestGuardUnderTracing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the children that must be killed take 10 s")
+	}
 	cmd := forktest.Command(t, "guardUnderTracing")
 	cmd.Env = append(cmd.Env, "GODEBUG=schedtrace=1")
 	out, err := cmd.Output()
@@ -257,26 +272,23 @@ func guardUnderTracing() {
 	}
 	// All are waited for before one is judged: a helper that ends leaves nobody.
 	var problems []string
-	hung := 0
-	deadline := time.Now().Add(2 * time.Second)
+	killed := 0
 	for i, pid := range pids {
-		status, state, err := watchdog.Wait(context.Background(), pid, time.Until(deadline))
+		status := forktest.Wait(t, pid)
 		text := shelf.take(t, i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if state != "" {
-			hung++
+		if status.Signaled() && status.Signal() == syscall.SIGKILL {
+			killed++
+		} else if !status.Exited() || status.ExitStatus() != 2 {
+			problems = append(problems, forktest.Describe(status)+", want exit status 2, or death by SIGKILL")
 		}
 		if !bytes.HasPrefix(text, []byte("fatal error: stack growth after fork\n")) {
-			problems = append(problems, fmt.Sprintf("%s without a word of the guard, %s",
-				forktest.Describe(status), state))
+			problems = append(problems, forktest.Describe(status)+" without a word of the guard")
 		}
 	}
 	if len(problems) > 0 {
 		t.Fatal(strings.Join(problems, "\n"))
 	}
-	fmt.Printf("%d of %d stopped children hung under schedtrace=1\n", hung, batch)
+	fmt.Printf("%d of %d stopped children were killed under schedtrace=1\n", killed, batch)
 }
 
 //go:nosplit
@@ -301,7 +313,7 @@ func TestGuardIsBlind(t *testing.T) {
 	usual := usualBuild()
 	for _, blind := range forbidden.Blind() {
 		t.Run(blind.ID, func(t *testing.T) {
-			for range batch {
+			for range tries(2, batch, batch) {
 				status, hung := waitBlind(t, forkInto(t, shelf[0], blind.Run))
 				text := shelf.take(t, 0)
 				stopped := notStopped(status, text, "") == ""

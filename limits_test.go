@@ -123,6 +123,33 @@ func forkWithoutMemory() {
 	})
 }
 
+// RLIMIT_AS, a limit on the address space, is none for fork: the kernel looks at it
+// where a process grows, and a copy is as large as the process is, be that above
+// the limit. The child has the limit too.
+func TestForkAboveAddressSpaceLimit(t *testing.T) { runLimited(t, "forkAboveAddressSpaceLimit") }
+
+func forkAboveAddressSpaceLimit() {
+	runtime.GOMAXPROCS(1) // the runtime itself needs no memory meanwhile
+	const page = 4096
+	var before unix.Rlimit
+	must(unix.Getrlimit(unix.RLIMIT_AS, &before))
+	must(unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: page, Max: before.Max}))
+	_, mine := child.Syscall(unix.SYS_MMAP, 0, page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+	pid, err := rawfork.Fork()
+	if pid == 0 {
+		_, its := child.Syscall(unix.SYS_MMAP, 0, page, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uintptr(0), 0)
+		child.Exit(int(its))
+	}
+	must(unix.Setrlimit(unix.RLIMIT_AS, &before))
+	must(err)
+	status, err := rawfork.Wait(pid)
+	must(err)
+	if mine != syscall.ENOMEM || status.ExitStatus() != int(syscall.ENOMEM) {
+		must(fmt.Errorf("above RLIMIT_AS mmap said %v in the parent, and the child: %s, want ENOMEM (%d) in both",
+			mine, forktest.Describe(status), syscall.ENOMEM))
+	}
+}
+
 // In a pid namespace whose init has ended the kernel says ENOMEM as well.
 func TestForkInDeadPidNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {

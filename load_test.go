@@ -10,10 +10,11 @@ import (
 )
 
 // inEveryLoad runs a test with 1, 2 and 8 Ps, in an idle process, beside
-// goroutines that allocate, and beside one garbage collection after another.
+// goroutines that allocate, and beside one garbage collection after another; under
+// -short each of the three once.
 func inEveryLoad(t *testing.T, test func(t *testing.T)) {
-	for _, procs := range []int{1, 2, 8} {
-		for _, load := range []struct {
+	for i, procs := range []int{1, 2, 8} {
+		for j, load := range []struct {
 			name string
 			work func()
 		}{
@@ -21,6 +22,9 @@ func inEveryLoad(t *testing.T, test func(t *testing.T)) {
 			{"busy", allocate},
 			{"gc", runtime.GC},
 		} {
+			if testing.Short() && i != j {
+				continue
+			}
 			t.Run(fmt.Sprintf("procs=%d/%s", procs, load.name), func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 				var group sync.WaitGroup

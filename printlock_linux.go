@@ -63,6 +63,21 @@ func forkOrWrite(fd uintptr, p unsafe.Pointer, n int32) int32 {
 		forkForToken()
 		return n
 	}
+	if !inChild() {
+		return write(fd, p, n)
+	}
+	// The child is dying of a forbidden call: nothing else prints there.
+	limitDeath(0) // the write itself may take as long as its reader does
+	n = write(fd, p, n)
+	limitDeath(deathLimit)
+	return n
+}
+
+// write is the runtime's own write, or what another package has put in its place.
+//
+//go:nosplit
+//go:norace
+func write(fd uintptr, p unsafe.Pointer, n int32) int32 {
 	if writeBefore != nil {
 		return writeBefore(fd, p, n)
 	}
@@ -72,6 +87,12 @@ func forkOrWrite(fd uintptr, p unsafe.Pointer, n int32) int32 {
 	}
 	return int32(r)
 }
+
+// inChild tells whether this process is a child of Fork.
+//
+//go:nosplit
+//go:norace
+func inChild() bool { return forked.done && forked.pid == 0 }
 
 // forkForToken checks the stack, once, for all that fork calls.
 //

@@ -34,18 +34,19 @@ import (
 func TestMain(m *testing.M) {
 	helper.Init()
 	forktest.Main(m, map[string]func(){
-		"forkAtCgroupLimit":       forkAtCgroupLimit,
-		"forkAtProcessLimit":      forkAtProcessLimit,
-		"forkInDeadPidns":         forkInDeadPidns,
-		"forkOnMainThread":        forkOnMainThread,
-		"forkWhileLibcIsLocked":   forkWhileLibcIsLocked,
-		"forkWithoutMemory":       forkWithoutMemory,
-		"guardUnder":              guardUnder,
-		"guardUnderTracing":       guardUnderTracing,
-		"printEveryByte":          printEveryByte,
-		"startAtProcessLimit":     startAtProcessLimit,
-		"startWithNofile":         startWithNofile,
-		"startWithoutDescriptors": startWithoutDescriptors,
+		"forkAboveAddressSpaceLimit": forkAboveAddressSpaceLimit,
+		"forkAtCgroupLimit":          forkAtCgroupLimit,
+		"forkAtProcessLimit":         forkAtProcessLimit,
+		"forkInDeadPidns":            forkInDeadPidns,
+		"forkOnMainThread":           forkOnMainThread,
+		"forkWhileLibcIsLocked":      forkWhileLibcIsLocked,
+		"forkWithoutMemory":          forkWithoutMemory,
+		"guardUnder":                 guardUnder,
+		"guardUnderTracing":          guardUnderTracing,
+		"printEveryByte":             printEveryByte,
+		"startAtProcessLimit":        startAtProcessLimit,
+		"startWithNofile":            startWithNofile,
+		"startWithoutDescriptors":    startWithoutDescriptors,
 	})
 }
 

@@ -95,9 +95,10 @@ Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 	b.WriteString(`
 ## guard-schedtrace
 
-Under GODEBUG=schedtrace a child that the guard stops may hang after it has said why.
-A dying program takes the scheduler's lock to print its state, and the parent's
-monitor may have held that lock at the fork. TestGuardUnderTracing counts it.
+Under GODEBUG=schedtrace a child that the guard stops says why, but can't always end by
+itself. A dying program takes the scheduler's lock to print its state, and the parent's
+monitor may have held that lock at the fork. Such a child is killed after 10 s, by a
+timer that a dying child sets for itself. TestGuardUnderTracing counts it.
 
 Source: runtime/panic.go: startpanic_m.
 Instead: no schedtrace in programs that fork, or children that keep the rules.
