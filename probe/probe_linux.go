@@ -276,7 +276,8 @@ func (p *Probe) Pid() int { return p.pid }
 func (p *Probe) Parent() *Probe { return p.parent }
 
 // SetTimeout sets how long each call may take from now on, and those of
-// grandchildren that are forked later. 0 is [DefaultTimeout].
+// grandchildren that are forked later. 0 is [DefaultTimeout], which [Probe.Close] may
+// take in any case.
 func (p *Probe) SetTimeout(d time.Duration) { p.limit.Store(int64(d)) }
 
 func (p *Probe) timeout() time.Duration {
@@ -333,7 +334,7 @@ func (p *Probe) end() error {
 		unix.Shutdown(p.sock, unix.SHUT_RDWR)
 		err := p.signal(unix.SIGKILL)
 		if err == nil || err == unix.ESRCH {
-			err = p.awaitEnd(time.Now().Add(p.timeout()))
+			err = p.awaitEnd(time.Now().Add(max(p.timeout(), DefaultTimeout)))
 		}
 		return err
 	})

@@ -21,6 +21,7 @@ func main() {
 		rulesCommand(),
 		caveatsCommand(),
 		compareCommand(),
+		shellCommand(),
 		versionCommand(),
 	)
 	os.Exit(execute(root))
