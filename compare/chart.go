@@ -31,9 +31,6 @@ var (
 	picture   = shape{width: 820, height: 380, text: 13}
 )
 
-// zero is where a logarithmic axis has the value 0: counts have it, times don't.
-const zero = 0.5
-
 // svg draws a measure of an experiment: both axes logarithmic, a line with confidence
 // intervals for each series. It is "" where nothing was measured. With a legend the
 // names of the series stand to the right.
@@ -42,9 +39,9 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	p.BackgroundColor = color.White
 	names := plot.NewLegend()
 	low, high := math.Inf(1), math.Inf(-1)
-	all := r.series()
+	all, zero := r.series(), r.zero(m)
 	for n, s := range all {
-		l := r.line(s, m)
+		l := r.line(s, m, zero)
 		if len(l.XYs) == 0 {
 			continue
 		}
@@ -64,7 +61,7 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	if math.IsInf(low, 0) {
 		return "", nil
 	}
-	r.axes(p, m, size, low, high)
+	r.axes(p, m, size, logTicks(m, low, high, zero))
 
 	canvas := vgsvg.New(size.width, size.height)
 	dc := draw.New(canvas)
@@ -119,7 +116,7 @@ type chartLine struct {
 	dashes    []vg.Length
 }
 
-func (r *Result) line(s Series, m Measure) chartLine {
+func (r *Result) line(s Series, m Measure, zero float64) chartLine {
 	meth := method(s.Method)
 	l := chartLine{colour: color.RGBA{uint8(meth.RGB >> 16), uint8(meth.RGB >> 8), uint8(meth.RGB), 255}, dashes: dashes(s)}
 	for _, x := range r.xs() {
@@ -131,6 +128,25 @@ func (r *Result) line(s Series, m Measure) chartLine {
 		}
 	}
 	return l
+}
+
+// zero is where a logarithmic axis has the value 0, below all others: counts have it,
+// times don't.
+func (r *Result) zero(m Measure) float64 {
+	least := math.Inf(1)
+	for _, p := range r.Points {
+		if f, ok := p.Measured[m.Name]; ok {
+			for _, v := range []float64{f.Median, f.Lo, f.Hi} {
+				if v > 0 {
+					least = min(least, v)
+				}
+			}
+		}
+	}
+	if math.IsInf(least, 0) {
+		return 1
+	}
+	return least / 3
 }
 
 // dashes tell the memories of a method apart, and the floors from the others.
@@ -165,18 +181,17 @@ func (l chartLine) draw(p *plot.Plot) ([]plot.Thumbnailer, error) {
 }
 
 // axes scales the axes and labels them.
-func (r *Result) axes(p *plot.Plot, m Measure, size shape, low, high float64) {
+func (r *Result) axes(p *plot.Plot, m Measure, size shape, y []plot.Tick) {
 	grid := plotter.NewGrid()
 	grey := color.Gray{225}
 	grid.Vertical.Color, grid.Horizontal.Color = grey, grey
 	p.Add(grid)
 
 	xs := r.xs()
-	var ticks []plot.Tick
-	for _, x := range xs {
-		ticks = append(ticks, plot.Tick{Value: x, Label: r.x(x)})
+	var x []plot.Tick
+	for _, v := range xs {
+		x = append(x, plot.Tick{Value: v, Label: r.x(v)})
 	}
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.ConstantTicks(ticks)
 	p.X.Min, p.X.Max = xs[0], xs[len(xs)-1]
 	if len(xs) == 1 {
 		p.X.Min, p.X.Max = xs[0]/2, xs[0]*2
@@ -185,12 +200,13 @@ func (r *Result) axes(p *plot.Plot, m Measure, size shape, low, high float64) {
 	p.X.Label.TextStyle = style(size.text, draw.XCenter, draw.YBottom)
 	p.X.Label.Padding = 4
 	p.X.Tick.Label = style(size.text, draw.XCenter, draw.YTop)
+	p.X.Tick.Marker = plot.ConstantTicks(x)
 
-	p.Y.Scale = plot.LogScale{}
-	p.Y.Min, p.Y.Max, ticks = logTicks(m, low, high)
-	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
+	p.Y.Min, p.Y.Max = y[0].Value, y[len(y)-1].Value
 	p.Y.Tick.Label = style(size.text, draw.XRight, draw.YCenter)
+	p.Y.Tick.Marker = plot.ConstantTicks(y)
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Scale = plot.LogScale{}
 		a.Padding, a.Tick.Length = 6, 4
 		a.Color, a.Tick.Color = color.Gray{120}, color.Gray{120}
 	}
@@ -203,42 +219,46 @@ func style(size vg.Length, x text.XAlignment, y text.YAlignment) text.Style {
 	}
 }
 
-// logTicks are labels at 1, 2 and 5 of each power of ten, or at the powers alone where
-// there are many.
-func logTicks(m Measure, low, high float64) (from, to float64, ticks []plot.Tick) {
-	steps := []float64{1, 2, 5}
-	if high/low > 2000 {
-		steps = []float64{1}
+// logTicks are round values around what was measured: 1, 2 and 5 of each power of ten, or
+// the powers alone where there are many; of bytes, powers of two.
+func logTicks(m Measure, low, high, zero float64) []plot.Tick {
+	var ticks []plot.Tick
+	if low <= zero {
+		ticks = append(ticks, plot.Tick{Value: zero, Label: "0"})
+		low = min(3*zero, high)
 	}
-	from, to = low, high
-	var all []float64
-	for e := math.Floor(math.Log10(low)); e <= math.Ceil(math.Log10(high)); e++ {
-		for _, s := range steps {
-			all = append(all, s*math.Pow(10, e))
-		}
-	}
-	for i, v := range all { // the nearest ones around what was measured
+	var before []plot.Tick
+	for _, v := range round(m, low, high) {
+		tick := plot.Tick{Value: v, Label: tickLabel(m, v)}
 		if v <= low*1.0001 {
-			from = v
+			before = []plot.Tick{tick} // the last one of these
+			continue
 		}
+		ticks, before = append(append(ticks, before...), tick), nil
 		if v >= high*0.9999 {
-			to = all[i]
 			break
 		}
 	}
-	if from == to {
-		from, to = from/2, to*2
+	return ticks
+}
+
+// round are round values from below low to above high.
+func round(m Measure, low, high float64) (all []float64) {
+	base, steps := 10.0, []float64{1, 2, 5}
+	switch bytes := m.format(1) == "1 B"; {
+	case bytes && high/low > 1<<12:
+		base, steps = 16, []float64{1}
+	case bytes:
+		base, steps = 4, []float64{1}
+	case high/low > 500:
+		steps = []float64{1}
 	}
-	if low <= zero {
-		from = zero
-		ticks = append(ticks, plot.Tick{Value: zero, Label: "0"})
-	}
-	for _, v := range all {
-		if v > zero && v >= from*0.9999 && v <= to*1.0001 {
-			ticks = append(ticks, plot.Tick{Value: v, Label: tickLabel(m, v)})
+	for e := math.Floor(math.Log(low)/math.Log(base) - 0.01); e <= math.Ceil(math.Log(high)/math.Log(base))+1; e++ {
+		for _, s := range steps {
+			all = append(all, s*math.Pow(base, e))
 		}
 	}
-	return from, to, ticks
+	return all
 }
 
 // tickLabel is a round value without the digits that say nothing.

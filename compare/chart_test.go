@@ -67,21 +67,28 @@ func TestChartOfZero(t *testing.T) {
 
 func TestTicks(t *testing.T) {
 	for _, test := range []struct {
+		measure   string
 		low, high float64
 		want      string
 	}{
-		{1.9e6, 21e6, "1 ms|2 ms|5 ms|10 ms|20 ms|50 ms"},
-		{2e6, 20e6, "2 ms|5 ms|10 ms|20 ms"},
-		{3e4, 5e8, "10 µs|100 µs|1 ms|10 ms|100 ms|1 s"},
-		{2e6, 2e6, "1 ms|2 ms"},
+		{"wait", 1.9e6, 21e6, "1 ms|2 ms|5 ms|10 ms|20 ms|50 ms"},
+		{"wait", 2e6, 20e6, "2 ms|5 ms|10 ms|20 ms"},
+		{"wait", 3e4, 5e8, "10 µs|100 µs|1 ms|10 ms|100 ms|1 s"},
+		{"wait", 2e6, 2e6, "2 ms|5 ms"},
+		{"write-faults", 0, 1034, "0|1|10|100|1000|10000"},
+		{"tables", 24 << 10, 656 << 10, "16 kB|64 kB|256 kB|1 MB"},
+		{"shared", 0, 300 << 20, "0|256 B|4 kB|64 kB|1 MB|16 MB|256 MB|4 GB"},
 	} {
-		_, _, ticks := logTicks(measure("wait"), test.low, test.high)
+		zero := 1.0 / 3
+		if test.measure == "shared" {
+			zero = 2048. / 3
+		}
 		var labels []string
-		for _, tick := range ticks {
+		for _, tick := range logTicks(measure(test.measure), test.low, test.high, zero) {
 			labels = append(labels, tick.Label)
 		}
 		if diff := cmp.Diff(test.want, strings.Join(labels, "|")); diff != "" {
-			t.Errorf("%v to %v (-want +got):\n%s", test.low, test.high, diff)
+			t.Errorf("%s, %v to %v (-want +got):\n%s", test.measure, test.low, test.high, diff)
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (r *Result) charts() ([]chart, error) {
 			Wide: template.HTML(wide), Narrow: template.HTML(narrow)} // made here, of numbers and names of the table
 		c.Header, c.Rows = r.table(m)
 		for _, s := range r.series() {
-			if len(r.line(s, m).XYs) == 0 {
+			if len(r.line(s, m, 1).XYs) == 0 {
 				continue
 			}
 			var dash []string
