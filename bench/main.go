@@ -25,7 +25,7 @@ import (
 func main() {
 	out := flag.String("o", "", "also write the report to this `file`")
 	rounds := flag.Int("rounds", 40, "turns of each side")
-	only := flag.String("only", "", "fork or echo")
+	only := flag.String("only", "", "fork, echo or forkall")
 	flag.Parse()
 	if err := run(*out, *only, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,7 +49,7 @@ func run(out, only string, rounds int) error {
 	for _, part := range []struct {
 		name string
 		run  func(io.Writer, int) error
-	}{{"fork", benchFork}, {"echo", benchEcho}} {
+	}{{"fork", benchFork}, {"echo", benchEcho}, {"forkall", benchForkall}} {
 		if only != "" && only != part.name {
 			continue
 		}

@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAX_DESCRIPTORS (1 << 20)
@@ -27,6 +28,7 @@
 
 static int *descriptors;
 static int descriptor_count;
+static unsigned char *no_set; /* for each number: 1 when it is watched and no epoll set */
 
 static struct set {
 	int fd, flags;
@@ -42,29 +44,16 @@ static struct watch {
 static int watch_count;
 
 /* The registration of the runtime's wake-up eventfd. fd -1: not found yet. */
-static struct watch wake = { .fd = -1 };
+static struct watch wake = { .fd = -1, .set = -1 };
 
 static int stranger; /* a descriptor that is in no epoll set */
-
-static int add_descriptor(int fd)
-{
-	if (descriptor_count == MAX_DESCRIPTORS)
-		return -EMFILE;
-	descriptors[descriptor_count++] = fd;
-	return 0;
-}
-
-/* An epoll set says of a stranger that it isn't there, another file EINVAL. */
-static int is_set(int fd)
-{
-	return raw(SYS_epoll_ctl, fd, EPOLL_CTL_DEL, stranger, NULL) == -ENOENT;
-}
+static uint64_t anonymous; /* its inode, which is that of epoll sets and others */
 
 static int add_watch(const char *line)
 {
 	struct watch *w = &watches[watch_count];
 	const char *at = proc_after(line, "tfd:");
-	uint64_t fd, events;
+	uint64_t fd, events, inode;
 
 	if (at == NULL)
 		return 0;
@@ -75,11 +64,13 @@ static int add_watch(const char *line)
 		at = proc_after(proc_number(at, 16, &events), "data:");
 	if (at == NULL)
 		return -ENOSYS;
-	proc_number(at, 16, &w->data);
+	at = proc_after(proc_number(at, 16, &w->data), "ino:");
 	w->set = sets[set_count - 1].fd;
 	w->fd = (int)fd;
 	w->events = (uint32_t)events;
 	watch_count++;
+	if (at != NULL && fd < MAX_DESCRIPTORS && *proc_number(at, 16, &inode) != '?')
+		no_set[fd] = inode != anonymous;
 	return 0;
 }
 
@@ -95,16 +86,72 @@ static int read_set(int fd)
 	return file < 0 ? file : proc_each_line(file, add_watch);
 }
 
+/* look_at lists a descriptor, and reads what it watches if it is an epoll set. */
+static int look_at(int fd)
+{
+	long answer;
+
+	if (fd < MAX_DESCRIPTORS && no_set[fd]) {
+		answer = -EINVAL;
+	} else {
+		/* An epoll set says that a stranger isn't there, another file EINVAL. */
+		answer = raw(SYS_epoll_ctl, fd, EPOLL_CTL_DEL, stranger, NULL);
+		if (answer == -EBADF)
+			return 0;
+	}
+	if (descriptor_count == MAX_DESCRIPTORS)
+		return -EMFILE;
+	descriptors[descriptor_count++] = fd;
+	return answer == -ENOENT && fd != wake.set ? read_set(fd) : 0;
+}
+
+static void forget_all(void)
+{
+	for (int i = 0; i < watch_count; i++)
+		if (watches[i].fd < MAX_DESCRIPTORS)
+			no_set[watches[i].fd] = 0;
+	descriptor_count = set_count = watch_count = 0;
+}
+
+/*
+ * read_in_order looks at the numbers from 0 on until all that are open are found.
+ * It gives up when many are not: /proc/self/fd lists those that are, but making up
+ * the list takes longer than all the rest.
+ */
+static int read_in_order(int open)
+{
+	int err = 0, misses = open - watch_count + 64;
+
+	for (int fd = 0; err == 0 && descriptor_count < open && misses > 0; fd++) {
+		int before = descriptor_count;
+
+		err = look_at(fd);
+		misses -= descriptor_count == before;
+	}
+	return err;
+}
+
 /* read_all lists all descriptors and what the epoll sets among them watch. */
 static int read_all(void)
 {
-	int err;
+	struct stat status;
+	int err = 0;
 
-	descriptor_count = set_count = watch_count = 0;
-	err = proc_each_number("/proc/self/fd", add_descriptor);
-	for (int i = 0; i < descriptor_count && err == 0; i++)
-		if (is_set(descriptors[i]))
-			err = read_set(descriptors[i]);
+	forget_all();
+	if (wake.fd >= 0) /* the set that watches most, so that few are to be asked */
+		err = read_set(wake.set);
+	/* Since Linux 6.2 the size is the count; before it is 0. */
+	if (err == 0)
+		err = (int)raw(SYS_stat, "/proc/self/fd", &status);
+	if (err == 0)
+		err = read_in_order((int)status.st_size);
+	if (err == 0 && (descriptor_count == 0 || descriptor_count < status.st_size)) {
+		forget_all();
+		if (wake.fd >= 0)
+			err = read_set(wake.set);
+		if (err == 0)
+			err = proc_each_number("/proc/self/fd", look_at);
+	}
 	return err;
 }
 
@@ -163,7 +210,7 @@ static int find_wake(const char **why)
 	}
 	if (found == 1)
 		return 0;
-	wake.fd = -1;
+	wake.fd = wake.set = -1;
 	*why = "the poller of this Go runtime is not found";
 	return -ENOSYS;
 }
@@ -174,17 +221,21 @@ static int find_wake(const char **why)
  */
 int descriptors_prepare(const char **why)
 {
+	struct stat status;
 	int err = 0;
 
 	if (descriptors == NULL)
 		descriptors = proc_reserve(MAX_DESCRIPTORS * sizeof *descriptors);
 	if (watches == NULL)
 		watches = proc_reserve(MAX_DESCRIPTORS * sizeof *watches);
-	if (descriptors == NULL || watches == NULL)
+	if (no_set == NULL)
+		no_set = proc_reserve(MAX_DESCRIPTORS);
+	if (descriptors == NULL || watches == NULL || no_set == NULL)
 		return -ENOMEM;
 	stranger = eventfd(0, EFD_CLOEXEC);
-	if (stranger < 0)
+	if (stranger < 0 || fstat(stranger, &status) != 0)
 		return -errno;
+	anonymous = status.st_ino;
 	if (wake.fd < 0) {
 		err = read_all();
 		if (err == 0)

@@ -22,10 +22,9 @@ struct thread {
 	int index;     /* in threads */
 	void *context; /* the stack pointer at which rt_sigreturn resumes it */
 	uint32_t try;  /* see hold.c */
+	_Atomic uint32_t *gate;
 	uintptr_t tls;
 	int *tid_address; /* where libc keeps its id, and where its end is seen */
-	void *robust_list;
-	size_t robust_size;
 	uintptr_t m; /* Go's runtime.m, or 0 for a thread that Go doesn't know */
 	long affinity_size;
 	unsigned long affinity[AFFINITY_WORDS];
@@ -39,11 +38,12 @@ extern int thread_count;
 /* hold.c */
 int hold_install(void);
 long hold_and_fork(const struct forkall_cut *cut, uint64_t limit, const char **why, struct forkall_stats *stats);
-void hold_wait_release(uint32_t held_in);
+void hold_wait(const struct thread *self);
 
 /* thread.c */
 int thread_look(const char **why);
-void thread_record(struct thread *self, void *context);
+void thread_record(struct thread *self, int tid, void *context);
+int thread_known(const struct thread *thread);
 long thread_fork(struct thread *leader);
 void thread_make_all(void);
 

@@ -34,8 +34,9 @@ static int *tids;                /* whom each slot's signal was sent to */
 static int slot_count;
 
 static uint32_t try;                /* the number of the running one */
+static int pid, caller;             /* the process, and the thread that forks it */
 static _Atomic uint32_t released;   /* the last try whose threads may go on */
-static _Atomic uint32_t finished;   /* the last try that has a result */
+static _Atomic uint32_t finished;   /* the same for the caller: it has a result */
 static _Atomic uint32_t missing;    /* how many have not come yet; 1 more while asking */
 static long result;                 /* a pid, 0 in the child, or -errno */
 static const char *reason;
@@ -72,7 +73,7 @@ static void one_less_missing(void)
 /* ask gives a thread the next slot and sends it the signal. */
 static int ask(int tid)
 {
-	int slot = slot_count, pid = (int)raw(SYS_getpid);
+	int slot = slot_count;
 	siginfo_t info;
 	long err;
 
@@ -116,8 +117,6 @@ static int ask_if_new(int tid)
 /* forget_ended withdraws what was asked of threads that have ended since. */
 static void forget_ended(void)
 {
-	int pid = (int)raw(SYS_getpid);
-
 	for (int i = LEADER + 1; i < slot_count; i++)
 		if (atomic_load(&slots[i]) == token(try) &&
 		    raw(SYS_tgkill, pid, tids[i], 0) == -ESRCH && withdraw(i))
@@ -198,7 +197,7 @@ static void call_off(void)
 static int check(void)
 {
 	for (int i = 0; i < thread_count; i++)
-		if (!runtime_settled(threads[i])) {
+		if (!thread_known(threads[i]) || !runtime_settled(threads[i])) {
 			reason = "Go is making or ending a thread";
 			return -EAGAIN;
 		}
@@ -213,23 +212,23 @@ static int check(void)
 	return 0;
 }
 
-/* hold_wait_release waits until the threads held in that try may go on. */
-void hold_wait_release(uint32_t held_in)
+/* hold_wait waits until a thread that is held may go on. */
+void hold_wait(const struct thread *self)
 {
 	uint32_t last;
 
-	while ((int32_t)((last = atomic_load(&released)) - held_in) < 0)
-		sleep_on(&released, last, 0);
+	while ((int32_t)((last = atomic_load(self->gate)) - self->try) < 0)
+		sleep_on(self->gate, last, 0);
 }
 
-/* finish tells the caller the result and lets everybody go. */
+/* finish tells the caller the result and lets everybody go, the caller first. */
 static void finish(long value)
 {
 	result = value;
 	atomic_store(&finished, try);
+	wake_all(&finished);
 	atomic_store(&released, try);
 	wake_all(&released);
-	wake_all(&finished); /* a caller that was not held waits there */
 }
 
 /* lead runs in the leader's handler: it holds the others, forks, lets all go. */
@@ -277,7 +276,8 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	self.try = (uint32_t)(value >> 32);
-	thread_record(&self, context);
+	self.gate = tids[slot] == caller ? &finished : &released;
+	thread_record(&self, tids[slot], context);
 	if (!atomic_compare_exchange_strong(&slots[slot], &expected, (uintptr_t)&self))
 		return; /* too late: the try was called off */
 	if (slot == LEADER) {
@@ -285,7 +285,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 		return;
 	}
 	one_less_missing();
-	hold_wait_release(self.try);
+	hold_wait(&self);
 }
 
 /* hold_install makes room and installs the handler, once. */
@@ -324,7 +324,9 @@ long hold_and_fork(const struct forkall_cut *cut, uint64_t limit, const char **w
 	stats = into;
 	reason = "";
 	deadline = now() + limit;
-	err = ask((int)raw(SYS_getpid));
+	pid = (int)raw(SYS_getpid);
+	caller = (int)raw(SYS_gettid);
+	err = ask(pid);
 	while (err == 0 && (last = atomic_load(&finished)) != try) {
 		uint64_t t = now();
 

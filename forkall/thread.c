@@ -25,32 +25,46 @@ int thread_count;
 static _Atomic uint32_t unready;
 static int child_pid;
 
+/* Where glibc has them, from a thread's TLS base: the same for all threads. */
+static uintptr_t tls_to_tid, tls_to_robust_list;
+static size_t robust_size;
+
+/* thread_look finds that out, once, from the calling thread. */
+int thread_look(const char **why)
+{
+	uintptr_t tid_address, robust_list;
+
+	if (raw(SYS_prctl, PR_GET_TID_ADDRESS, &tid_address) != 0 ||
+	    raw(SYS_get_robust_list, 0, &robust_list, &robust_size) != 0) {
+		*why = "the kernel doesn't tell where libc keeps thread ids";
+		return -ENOSYS;
+	}
+	tls_to_tid = tid_address - glibc_tls_base();
+	tls_to_robust_list = robust_list - glibc_tls_base();
+	return 0;
+}
+
 /*
  * thread_record notes what the kernel knows of the calling thread and clone(2)
  * won't copy. What the signal frame holds (registers, floating point, the mask,
- * the alternate stack) isn't noted: rt_sigreturn restores that.
+ * the alternate stack) isn't noted: rt_sigreturn restores that. Each system call
+ * less counts, as many times as there are threads.
  */
-void thread_record(struct thread *self, void *context)
+void thread_record(struct thread *self, int tid, void *context)
 {
-	self->tls = glibc_tls_base();
-	self->tid = (int)raw(SYS_gettid);
+	self->tid = tid;
 	self->context = context;
-	raw(SYS_prctl, PR_GET_TID_ADDRESS, &self->tid_address);
-	raw(SYS_get_robust_list, 0, &self->robust_list, &self->robust_size);
+	self->tls = glibc_tls_base();
+	self->tid_address = (int *)(self->tls + tls_to_tid);
+	self->m = runtime_m(self->tls);
 	raw(SYS_prctl, PR_GET_NAME, self->name);
 	self->affinity_size = raw(SYS_sched_getaffinity, 0, sizeof self->affinity, self->affinity);
-	self->m = runtime_m(self->tls);
 }
 
-/* thread_look tells whether the kernel can say what has to be recorded. */
-int thread_look(const char **why)
+/* thread_known tells whether libc knows the thread by its id, as it must. */
+int thread_known(const struct thread *thread)
 {
-	int *address;
-
-	if (raw(SYS_prctl, PR_GET_TID_ADDRESS, &address) == 0)
-		return 0;
-	*why = "the kernel has no PR_GET_TID_ADDRESS";
-	return -ENOSYS;
+	return *thread->tid_address == thread->tid;
 }
 
 /*
@@ -101,7 +115,7 @@ static void give(struct thread *self)
 {
 	const struct thread *leader = threads[0];
 
-	raw(SYS_set_robust_list, self->robust_list, self->robust_size);
+	raw(SYS_set_robust_list, self->tls + tls_to_robust_list, robust_size);
 	if (self != leader) { /* whose rest fork(2) has copied, and clone(2) to all */
 		glibc_rseq(self->tls);
 		if (self->affinity_size > 0 && !same(self->affinity, leader->affinity, sizeof self->affinity))
@@ -132,7 +146,7 @@ void forkall_thread_start(struct thread *self)
 	self->tid = *self->tid_address; /* CLONE_PARENT_SETTID */
 	give(self);
 	ready();
-	hold_wait_release(self->try);
+	hold_wait(self);
 }
 
 /* thread_make_all runs on the child's leader and returns when all are ready. */

@@ -15,7 +15,7 @@ static long long now(void)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-int cloop_fork(int n, long long *ns)
+static int loop(int n, long long *called, long long *waited)
 {
 	for (int i = 0; i < n; i++) {
 		long long start = now();
@@ -26,10 +26,23 @@ int cloop_fork(int n, long long *ns)
 			_exit(0);
 		if (pid < 0)
 			return errno;
+		if (called != NULL)
+			called[i] = now() - start;
 		while (waitpid(pid, &status, 0) < 0)
 			if (errno != EINTR)
 				return errno;
-		ns[i] = now() - start;
+		if (waited != NULL)
+			waited[i] = now() - start;
 	}
 	return 0;
+}
+
+int cloop_fork(int n, long long *ns)
+{
+	return loop(n, NULL, ns);
+}
+
+int cloop_call(int n, long long *ns)
+{
+	return loop(n, ns, NULL);
 }

@@ -10,4 +10,7 @@
  */
 int cloop_fork(int n, long long *ns);
 
+/* cloop_call does the same and times the call of fork alone, in the parent. */
+int cloop_call(int n, long long *ns);
+
 #endif
