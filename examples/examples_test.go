@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { forktest.Main(m, nil) }
 // so on, in the order of their first appearance.
 type example struct {
 	name string
+	args []string
 	want string
 	// anyOrder is set where it is open which process prints first: the lines are
 	// compared as a set. Then pids are all PID if their order is open too.
@@ -257,7 +258,7 @@ func built(t *testing.T, bin string) (names []string) {
 func compare(t *testing.T, bin string, e example, setup func(*exec.Cmd)) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := command(ctx, filepath.Join(bin, e.name))
+	cmd := command(ctx, filepath.Join(bin, e.name), e.args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if setup != nil {

@@ -1,0 +1,90 @@
+//go:build linux && amd64 && cgo
+
+package isolate
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// In full: go test -v ./examples/forkall-tests -entries 2000000
+var entries = flag.Int("entries", 20_000, "size of the fixture")
+
+// fixture is what takes long to set up: here, a map.
+var fixture map[int]string
+
+var setUp time.Duration
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	start := time.Now()
+	fixture = map[int]string{}
+	for i := range *entries {
+		fixture[i] = fmt.Sprint("entry ", i)
+	}
+	setUp = time.Since(start)
+	os.Exit(m.Run())
+}
+
+// Each test changes what belongs to the whole process, and none sees the others'
+// changes, although all run at the same time.
+func TestIsolated(t *testing.T) {
+	const tests = 8
+	start := time.Now()
+	t.Run("group", func(t *testing.T) {
+		for i := range tests {
+			Run(t, fmt.Sprint(i), func(t T) {
+				if len(fixture) != *entries || os.Getenv("ISOLATED") != "" {
+					t.Fatalf("found %d entries and %q, want %d and none", len(fixture), os.Getenv("ISOLATED"), *entries)
+				}
+				os.Setenv("ISOLATED", fmt.Sprint(i))
+				if err := os.Chdir("/"); err != nil {
+					t.Errorf("%v", err)
+				}
+				for key := range fixture {
+					if key%tests != i {
+						delete(fixture, key)
+					}
+				}
+				for key := range fixture {
+					if key%tests != i {
+						t.Errorf("key %d", key)
+					}
+				}
+			})
+		}
+	})
+	if len(fixture) != *entries {
+		t.Errorf("the fixture has %d entries, want %d", len(fixture), *entries)
+	}
+	t.Logf("the fixture took %v, once; %d tests that change it, each in a copy, took %v", setUp.Round(time.Millisecond),
+		tests, time.Since(start).Round(time.Millisecond))
+}
+
+// How a test in a copy ends is told from how it should.
+func TestFailures(t *testing.T) {
+	var ran atomic.Bool
+	for _, c := range []struct {
+		name, text string
+		test       func(T)
+		ok         bool
+	}{
+		{"well", "", func(T) {}, true},
+		{"Errorf", "wrong 1\nand 2\n", func(t T) { t.Errorf("wrong %d", 1); t.Errorf("and 2") }, false},
+		{"Fatalf", "end\n", func(t T) { t.Fatalf("end"); ran.Store(true) }, false},
+		{"os.Exit", "", func(T) { os.Exit(0) }, false},
+		{"change", "", func(T) { ran.Store(true) }, true},
+	} {
+		text, err := inCopy(c.test)
+		if (err == nil) != c.ok || string(text) != c.text {
+			t.Errorf("%s: %q, %v, want %q and success %v", c.name, text, err, c.text, c.ok)
+		}
+	}
+	if ran.Load() {
+		t.Error("what a copy did is seen here")
+	}
+}
