@@ -3,7 +3,6 @@
 package forkall
 
 import (
-	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -56,23 +55,27 @@ func orphan(kind int) (int, error) {
 	return pair[0], nil
 }
 
-// deafListener listens on some port and drops whatever comes there, so that to
-// accept is to wait. (At a socket that doesn't listen accept fails at once, and
-// many a server ends the program then.)
+// nowhere is an address for documentation (RFC 5737), which no host has.
+var nowhere = [4]byte{192, 0, 2, 1}
+
+// deafListener listens at an address that nobody can reach, so that to accept is to
+// wait. (At a socket that doesn't listen accept fails at once, and many a server
+// ends the program then.)
 func deafListener() (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|socketFlags, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(drop)), Filter: &drop[0]})
-	err = os.NewSyscallError("setsockopt SO_ATTACH_FILTER", err)
+	err = os.NewSyscallError("setsockopt IP_FREEBIND", unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1))
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: nowhere}))
+	}
 	if err == nil {
 		err = os.NewSyscallError("listen", unix.Listen(fd, 1))
 	}
 	if err != nil {
-		return -1, errors.Join(err, os.NewSyscallError("close", unix.Close(fd)))
+		unix.Close(fd)
+		return -1, err
 	}
 	return fd, nil
 }

@@ -49,15 +49,17 @@ static int find_procid(const uintptr_t *m, long tid)
 static int find_m(uintptr_t g, long tid)
 {
 	uintptr_t words[G_WORDS], m[M_WORDS];
-	int found = 0;
+	int found = 0, here;
 
 	if (g == 0 || g % sizeof g != 0 || runtime_read(g, words, sizeof words) != 0)
 		return 0;
 	for (int i = 0; i < G_WORDS; i++) {
 		if (words[i] == 0 || words[i] % sizeof g != 0 || runtime_read(words[i], m, sizeof m) != 0 || m[0] != g)
 			continue;
-		g_to_m = i * (long)sizeof *m;
-		found += find_procid(m, tid);
+		here = find_procid(m, tid);
+		if (here > 0)
+			g_to_m = i * (long)sizeof *m;
+		found += here;
 	}
 	return found;
 }

@@ -24,6 +24,7 @@ func caveats() []Caveat {
 	for _, unseen := range forbidden.Blind() {
 		list = append(list, blind(unseen))
 	}
+	list = append(list, forkallCaveats()...)
 	return list
 }
 

@@ -38,6 +38,9 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 		}
 		found = true
 		showing, err := Show(ctx, c, options.Tries)
+		if errors.Is(err, errors.ErrUnsupported) {
+			continue // package forkall knows fewer platforms; its caveats are the last
+		}
 		if err != nil {
 			return report, err
 		}

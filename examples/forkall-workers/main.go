@@ -10,7 +10,7 @@
 //
 //	$ go run ./examples/forkall-workers
 //	4 workers, an index of 500 MB
-//	            each ready after    memory, all
+//	           each ready after    memory, all
 //	forkall              17.5 ms         537 MB
 //	re-exec            2131.1 ms        2077 MB
 //	400 requests answered by the workers, all right
