@@ -17,6 +17,7 @@ func main() {
 	root.AddCommand(
 		tourCommand(),
 		execCommand(),
+		serveCommand(),
 		diffCommand(),
 		rulesCommand(),
 		caveatsCommand(),
@@ -37,6 +38,7 @@ that can't hang.`,
   rawfork tour zombie           one step of it
   rawfork exec -- ls -l         run a program by fork and exec, and time it
   rawfork exec -n 20 -- true    the same 20 times: min, median and max
+  rawfork serve -l :7777        a server that forks for each client
   rawfork diff                  what a new process has of its parent`,
 		Version: version(),
 	}

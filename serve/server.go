@@ -139,6 +139,14 @@ func (s *Server) Serve(listener net.Listener) error {
 	return <-result
 }
 
+// Check finds what Serve would refuse at its start.
+func (s *Server) Check(listener net.Listener) error {
+	if _, err := s.check(listener); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
 // check finds what is wrong with the server, and prepares its handler.
 func (s *Server) check(listener net.Listener) (starter, error) {
 	switch {

@@ -1,0 +1,230 @@
+//go:build linux && cgo && (amd64 || arm64)
+
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rawfork/internal/forktest"
+	"rawfork/internal/ps"
+)
+
+// serving starts the command and returns it with its address.
+func serving(t *testing.T, args ...string) (s *started, addr string) {
+	t.Helper()
+	s = start(t, command(t, append([]string{"serve", "-l", "127.0.0.1:0"}, args...)...))
+	line, err := s.stdout.ReadString('\n')
+	addr, ok := strings.CutPrefix(line, "listening on ")
+	if err != nil || !ok {
+		s.cmd.Wait()
+		t.Fatalf("first line %q, %v, stderr %q", line, err, s.stderr.String())
+	}
+	return s, strings.TrimSpace(addr)
+}
+
+// finish tells the command to end, and returns its last line.
+func (s *started) finish(t *testing.T, sig os.Signal) string {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(s.stdout)
+	if err != nil {
+		t.Error(err)
+	}
+	s.end(t, 0, "^$")
+	return string(rest)
+}
+
+// talk sends text and returns the answer.
+func talk(t *testing.T, network, addr, text string) string {
+	t.Helper()
+	conn, err := net.Dial(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(forktest.Watchdog))
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
+}
+
+func TestServe(t *testing.T) {
+	for _, test := range []struct {
+		name, sent, want string
+		args             []string
+		sig              os.Signal
+		counts           string
+	}{
+		{"fork", "hello", "hello", nil, os.Interrupt, "accepted 3, active 0, .* exit 0 3\n"},
+		{"exec", "hello", "5\n", []string{"--", "wc", "-c"}, unix.SIGTERM, "accepted 3, active 0, .* exit 0 3\n"},
+		{"vfork", "hello", "5\n", []string{"-method", "vfork", "--", "wc", "-c"}, unix.SIGTERM, "accepted 3, active 0, .* exit 0 3\n"},
+		{"pool", "hello", "hello", []string{"-mode", "pool", "--max", "2"}, unix.SIGTERM, "children 0, started 2, connections 3, .* exit 0 2\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, addr := serving(t, test.args...)
+			for range 3 {
+				if got := talk(t, "tcp", addr, test.sent); got != test.want {
+					t.Errorf("answer %q, want %q", got, test.want)
+				}
+			}
+			wantMatch(t, test.counts, s.finish(t, test.sig))
+		})
+	}
+}
+
+func TestServeFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("contents"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, addr := serving(t, "--mode", "go", "--dir", dir)
+	client := &http.Client{Timeout: forktest.Watchdog, Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 3 {
+		response, err := client.Get("http://" + addr + "/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || string(body) != "contents" {
+			t.Errorf("body %q, %v", body, err)
+		}
+	}
+	wantMatch(t, "accepted 3, active 0, .* exit 0 3\n", s.finish(t, unix.SIGTERM))
+}
+
+// SIGHUP replaces the pool's children.
+func TestServeReloads(t *testing.T) {
+	s, addr := serving(t, "--mode", "pool", "--max", "1", "-v")
+	children := func() []int {
+		pids, err := ps.Children(s.cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pids
+	}
+	if got := talk(t, "tcp", addr, "hello"); got != "hello" {
+		t.Errorf("answer %q", got)
+	}
+	first := children()
+	if len(first) != 1 {
+		t.Errorf("children %v, want one", first)
+	}
+	s.cmd.Process.Signal(unix.SIGHUP)
+	end := time.After(forktest.Watchdog)
+	for tick := time.NewTicker(5 * time.Millisecond); ; {
+		if now := children(); len(now) == 1 && !slices.Equal(now, first) {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("children %v, after the reload %v", first, children())
+		}
+	}
+	if got := talk(t, "tcp", addr, "hello"); got != "hello" {
+		t.Errorf("answer %q", got)
+	}
+	s.cmd.Process.Signal(unix.SIGTERM)
+	s.end(t, 0, "(?s)started.*generation=0.*started.*generation=1")
+}
+
+// A second signal ends a client that doesn't finish.
+func TestServeInsist(t *testing.T) {
+	s, addr := serving(t)
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(forktest.Watchdog))
+	b := []byte("x")
+	conn.Write(b)
+	if _, err := io.ReadFull(conn, b); err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Process.Signal(unix.SIGTERM)
+	for { // the listener is closed: the first one has been heard
+		probe, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		probe.Close()
+	}
+	s.cmd.Process.Signal(unix.SIGTERM)
+	io.Copy(io.Discard, conn)
+	s.end(t, 0, `(?s)msg=terminated.*why=shutdown`)
+}
+
+func TestServeUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	s := start(t, command(t, "serve", "-l", "unix:"+path))
+	s.until(t, "listening on "+path)
+	if got := talk(t, "unix", path, "hello"); got != "hello" {
+		t.Errorf("answer %q", got)
+	}
+	s.finish(t, unix.SIGTERM)
+}
+
+func TestServeErrors(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, test := range []struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		{[]string{}, 2, `serve: no address to listen on: -l ADDR; see`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "thread"}, 2, `no mode "thread"; there are fork, exec, go and pool`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "exec"}, 2, `mode exec, and no other, takes a CMD`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "pool", "--", "cat"}, 2, `mode exec, and no other, takes a CMD`},
+		{[]string{"-l", "127.0.0.1:0", "--max", "0"}, 2, `--max 0 is below 1`},
+		{[]string{"-l", "127.0.0.1:0", "--timeout", "-1s"}, 2, `negative time`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "pool", "--timeout", "1s"}, 2, `a pool has no --timeout`},
+		{[]string{"-l", "127.0.0.1:0", "--dir", "/"}, 2, `--dir for mode go`},
+		{[]string{"-l", "127.0.0.1:0", "--method", "clone", "--", "cat"}, 2, `no method "clone"`},
+		{[]string{"-l", taken.Addr().String()}, 1, `address already in use`},
+		{[]string{"-l", "nowhere"}, 1, `missing port in address`},
+		{[]string{"-l", "systemd"}, 1, `listeners of systemd: none for this process`},
+		{[]string{"-l", "127.0.0.1:0", "--", "no-such-program"}, 1, `"no-such-program": executable file not found`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "go", "--dir", "/nowhere"}, 1, `/nowhere: no such file or directory`},
+	} {
+		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
+			code, _, stderr := run(t, command(t, append([]string{"serve"}, test.args...)...))
+			if code != test.code || !strings.Contains(stderr, test.stderr) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit status %d, stderr %q, want %d, %q", code, stderr, test.code, test.stderr)
+			}
+		})
+	}
+}
+
+func wantMatch(t *testing.T, want, got string) {
+	t.Helper()
+	if !regexp.MustCompile("^(" + want + ")$").MatchString(got) {
+		t.Errorf("%q, want %s", got, want)
+	}
+}
