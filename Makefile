@@ -50,7 +50,7 @@ bench: compiler ## the figures: docs/bench.txt, docs/compare.*, and those in REA
 	$(GO) run ./rawfork compare -o docs --fill README.md,docs/why.md
 
 soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times, 10,000 children that die at once, 100,000 requests to a helper
-	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix' ./rules
+	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix|TestWrongForks' ./rules
 	RAWFORK_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'TestGuardStops' .
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
@@ -67,7 +67,7 @@ fuzz: compiler ## every fuzz test for $(FUZZTIME)
 		done; \
 	done
 
-generate: compiler ## CAVEATS.md, with this machine's figures
+generate: compiler ## RULES.md and CAVEATS.md, with this machine's figures
 	$(GO) generate ./rules
 
 lint: fmt vet staticcheck c-warnings ## gofmt, vet, staticcheck, the C compiler's warnings
