@@ -35,6 +35,11 @@ func Fork() (pid int, err error) { return Options{}.Fork() }
 // Run is Options{}.Run(f).
 func Run(f func() int) (*os.Process, error) { return Options{}.Run(f) }
 
+// ErrCopied is what a call of Fork returns in a child when it was waiting for another
+// call to end, which made that child. Would it go on, each of ten goroutines that fork
+// at the same time would fork once more in each child.
+var ErrCopied = errors.New("forkall: the copy of a call that waited for its turn")
+
 // forking is held from the first hook of a fork to the last, in both processes.
 var forking sync.Mutex
 
@@ -60,8 +65,12 @@ var forking sync.Mutex
 // Precondition: none as to the thread. The caller must not hold
 // [syscall.ForkLock], nor be called by a hook of [AtFork].
 func (o Options) Fork() (pid int, err error) {
+	own := Generation()
 	forking.Lock()
 	defer forking.Unlock()
+	if Generation() != own {
+		return -1, ErrCopied
+	}
 	hooks := registered()
 	hooks.prepare()
 	pid, err = o.forkLocked()
@@ -91,16 +100,18 @@ func (o Options) forkLocked() (int, error) {
 // Run forks, and has the child run f on a goroutine of its own and exit with its
 // result, as by [os.Exit]. A panic in f ends the child as it ends any program; so
 // does [runtime.Goexit] with status 2. In the child the calling goroutine never
-// returns.
+// returns, nor do copies of others that wait to run a child.
 //
 // The caller owns the process and must wait for it, by its Wait method. Errors are
 // those of [Options.Fork].
 func (o Options) Run(f func() int) (*os.Process, error) {
 	pid, err := o.Fork()
-	if err != nil {
+	switch {
+	case err == ErrCopied:
+		select {}
+	case err != nil:
 		return nil, err
-	}
-	if pid == 0 {
+	case pid == 0:
 		go exitWith(f)
 		select {}
 	}

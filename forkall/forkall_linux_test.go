@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	forktest.Main(m, map[string]func(){"parent": forkParent})
+	forktest.Main(m, map[string]func(){"parent": forkParent, "contract": playContract})
 }
 
 // forksEnv asks for the long form: make soak-forkall.
@@ -25,6 +25,7 @@ const forksEnv = "RAWFORK_SOAK_FORKS"
 // In every child Go works, and every goroutine of the parent's goes on; the parent
 // goes on too.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	forks := 300
 	if text := os.Getenv(forksEnv); text != "" {
 		n, err := strconv.Atoi(text)

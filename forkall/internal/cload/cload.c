@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 void cload_malloc(int n)
 {
@@ -73,4 +75,19 @@ int cload_masked(int64_t *progress)
 	int err = pthread_create(&thread, NULL, work, progress);
 
 	return err != 0 ? err : pthread_detach(thread);
+}
+
+int cload_vfork(int ready, int end)
+{
+	char c = 1;
+	pid_t pid = vfork();
+
+	if (pid == 0)
+		_exit(write(ready, &c, 1) != 1 || read(end, &c, 1) != 1);
+	if (pid < 0)
+		return errno;
+	while (waitpid(pid, NULL, 0) < 0)
+		if (errno != EINTR)
+			return errno;
+	return 0;
 }

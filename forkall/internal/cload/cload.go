@@ -40,6 +40,10 @@ func Masked() (*atomic.Int64, error) {
 	return (*atomic.Int64)(unsafe.Pointer(progress)), errno(C.cload_masked(progress))
 }
 
+// Vfork makes a child by vfork(2) that lives until it has read a byte from end, and
+// writes one to ready before. The calling thread can't be interrupted meanwhile.
+func Vfork(ready, end int) error { return errno(C.cload_vfork(C.int(ready), C.int(end))) }
+
 func errno(e C.int) error {
 	if e == 0 {
 		return nil

@@ -22,4 +22,11 @@ int cload_thread(void);
  */
 int cload_masked(int64_t *progress);
 
+/*
+ * cload_vfork makes a child by vfork(2), which writes a byte to ready, reads one from
+ * end, and ends. Until then the calling thread stands still in the kernel. Returns an
+ * errno.
+ */
+int cload_vfork(int ready, int end);
+
 #endif
