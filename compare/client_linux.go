@@ -45,6 +45,11 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	defer os.RemoveAll(filepath.Dir(path))
 
 	r := &runner{options: options, memory: available(), report: &Report{}, open: opener(path)}
+	before := processorTime()
+	defer func() {
+		r.report.Others = before.others(processorTime())
+		r.report.Noise = noise(r.report)
+	}()
 	if err := r.run(ctx, experiments); err != nil {
 		return r.report, fmt.Errorf("compare: %w", err)
 	}

@@ -17,6 +17,7 @@ var page = template.Must(template.New("report").Funcs(template.FuncMap{
 	"charts":  (*Result).charts,
 	"differs": func(s Side, field string) bool { return slices.Contains(s.Differs, field) },
 	"methods": Methods,
+	"percent": func(share float64) string { return fmt.Sprintf("%.0f%%", 100*share) },
 }).Parse(reportHTML))
 
 // WriteHTML writes the report as one page that needs nothing else: charts, tables, what

@@ -13,6 +13,7 @@ import (
 type Report struct {
 	Machine   machine.Machine `json:"machine"`
 	LoadAtEnd string          `json:"load_at_end"`
+	Others    float64         `json:"others"` // the share of the processors' time that the run did not have or leave idle
 	Quick     bool            `json:"quick"`
 	Seconds   float64         `json:"seconds"`
 	Stopped   string          `json:"stopped,omitempty"` // why the run ended before all was measured

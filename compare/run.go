@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -322,11 +321,8 @@ func (r *Result) take(lines []line, x float64) {
 // noise tells why the figures are to be doubted.
 func noise(report *Report) []string {
 	reasons := []string{}
-	for _, at := range []struct{ when, load string }{{"the start", report.Machine.Load}} {
-		first, _, _ := strings.Cut(at.load, " ")
-		if load, err := strconv.ParseFloat(first, 64); err == nil && load > float64(runtime.NumCPU())/2 {
-			reasons = append(reasons, fmt.Sprintf("the load average at %s was %s on %d processors", at.when, first, runtime.NumCPU()))
-		}
+	if report.Others > 0.1 {
+		reasons = append(reasons, fmt.Sprintf("other work, or another machine on the same host, took %.0f%% of the processors", 100*report.Others))
 	}
 	uncertain, all := 0, 0
 	for i := range report.Results {

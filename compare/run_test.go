@@ -222,14 +222,12 @@ func TestNoise(t *testing.T) {
 		return Result{experiment: &e, Points: []Point{{Series{Method: "fork"}, 1, map[string]Figure{"wait": {Interval: Interval{100, 100 - spread, 100 + spread}}}}}}
 	}
 	for _, test := range []struct {
-		load   string
-		spread float64
-		want   int
-	}{{"0.00 5 5", 5, 0}, {"1000.00 0 0", 5, 1}, {"0.00 0 0", 20, 1}, {"1000.00 0 0", 20, 2}, {"unknown", 5, 0}} {
-		report := &Report{Results: []Result{result(test.spread)}}
-		report.Machine.Load = test.load
+		others, spread float64
+		want           int
+	}{{0, 5, 0}, {0.05, 5, 0}, {0.2, 5, 1}, {0, 20, 1}, {0.2, 20, 2}} {
+		report := &Report{Others: test.others, Results: []Result{result(test.spread)}}
 		if got := noise(report); len(got) != test.want {
-			t.Errorf("load %s, spread %v: %q, want %d reasons", test.load, test.spread, got, test.want)
+			t.Errorf("others %v, spread %v: %q, want %d reasons", test.others, test.spread, got, test.want)
 		}
 	}
 }

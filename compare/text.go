@@ -53,7 +53,8 @@ func writeLines(b *strings.Builder, lines []string) {
 func (r *Report) footer(style text.Style) []string {
 	lines := style.Wrap("Medians; × is the median of the ratios to the reference, turn by turn; ~ marks a median whose 95% confidence interval reaches further than a tenth.", "")
 	lines = append(lines, r.Machine.Lines()...)
-	lines = append(lines, "load at end:   "+r.LoadAtEnd, fmt.Sprintf("took:          %.0f s", r.Seconds))
+	lines = append(lines, "load at end:   "+r.LoadAtEnd,
+		fmt.Sprintf("other work:    %.0f%% of the processors", 100*r.Others), fmt.Sprintf("took:          %.0f s", r.Seconds))
 	if r.Stopped != "" {
 		lines = append(lines, style.Wrap("Stopped before all was measured: "+r.Stopped+".", "")...)
 	}
