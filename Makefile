@@ -33,6 +33,7 @@ test: compiler lint builds ## everything: lint, builds, all tests, the core's in
 # Each line of the matrix is one way to build or run a Go program.
 test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, Go 1.25
 	$(TEST) -race -short $(CORE)
+	$(TEST) -race -cover ./probe/probetest
 	GOMAXPROCS=1 $(TEST) -count=1 -short $(CORE)
 	$(TEST) -buildmode=pie -short $(CORE)
 	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE)

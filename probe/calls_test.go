@@ -5,7 +5,9 @@ package probe_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -154,16 +156,110 @@ func TestWaitid(t *testing.T) {
 	wantErr(t, "waitid without a child", err, unix.ECHILD)
 }
 
-// The other wrappers ask the kernel for what they say.
-func TestWrappers(t *testing.T) {
+// want checks what a wrapper returned.
+func want[V any](t testing.TB, what string, want V) func(got V, err error) {
+	return func(got V, err error) {
+		t.Helper()
+		check(t, err)
+		equal(t, what, got, want)
+	}
+}
+
+func TestProcessWrappers(t *testing.T) {
 	p := fork(t)
-	sid, err := p.Setsid()
+	want(t, "process group of a new child", unix.Getpgrp())(p.Getpgid())
+	check(t, p.Setpgid(0, 0))
+	want(t, "process group of its own", p.Pid())(p.Getpgid())
+	g, err := p.Fork()
 	check(t, err)
-	equal(t, "session", sid, p.Pid())
+	if g.Parent() != p || p.Parent() != nil {
+		t.Errorf("parents: %v, %v", g.Parent(), p.Parent())
+	}
+	want(t, "session", g.Pid())(g.Setsid())
+	want(t, "session", g.Pid())(g.Getsid())
+	_, err = p.Setsid()
+	wantErr(t, "setsid of a group's leader", err, unix.EPERM)
+	check(t, p.Chdir("/proc"))
+	want(t, "directory", "/proc")(p.Getcwd())
+	wantErr(t, "chdir", p.Chdir("/nonexistent"), unix.ENOENT)
+
+	check(t, g.Exit(6))
+	pid, status, err := p.Wait4(-1, 0)
+	check(t, err)
+	equal(t, "waited for", [2]int{pid, status.ExitStatus()}, [2]int{g.Pid(), 6})
+
+	want(t, "parent-death signal, set", 0)(p.Prctl(unix.PR_SET_PDEATHSIG, unix.SIGURG))
+	var sig int32
+	want(t, "parent-death signal, asked for", 0)(p.Prctl(unix.PR_GET_PDEATHSIG, &sig))
+	equal(t, "parent-death signal", unix.Signal(sig), unix.SIGURG)
+}
+
+func TestDescriptorWrappers(t *testing.T) {
+	p := fork(t)
+	path := filepath.Join(t.TempDir(), "file")
+	check(t, os.WriteFile(path, []byte("abcdef"), 0o600))
+	fd, err := p.Open(path, unix.O_RDWR, 0)
+	check(t, err)
+	again, err := p.Open(path, unix.O_RDONLY, 0)
+	check(t, err)
+	copied, err := p.Dup(fd)
+	check(t, err)
+	want(t, "offset", int64(4))(p.Lseek(fd, -2, unix.SEEK_END))
+	want(t, "offset of the copy", int64(4))(p.Lseek(copied, 0, unix.SEEK_CUR))
+	want(t, "descriptor flags", 0)(p.Fcntl(fd, unix.F_GETFD, 0))
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: unix.SEEK_SET, Len: 3}
+	want(t, "lock", 0)(p.Fcntl(fd, unix.F_SETLK, &lock))
+	g, err := p.Fork()
+	check(t, err)
+	want(t, "whose lock", 0)(g.Fcntl(fd, unix.F_GETLK, &lock))
+	equal(t, "whose lock", int(lock.Pid), p.Pid())
+	check(t, p.Flock(fd, unix.LOCK_EX))
+	wantErr(t, "flock of another description", g.Flock(again, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	r, w, err := p.Pipe2(0)
+	check(t, err)
+	want(t, "written", 3)(p.Write(w, []byte("xyz")))
+	var waiting int32
+	want(t, "ioctl", 0)(p.Ioctl(r, unix.TIOCINQ, &waiting))
+	equal(t, "bytes in the pipe", waiting, int32(3))
+	check(t, p.CloseFd(copied))
+	wantErr(t, "close of a closed descriptor", p.CloseFd(copied), unix.EBADF)
+}
+
+func TestTimeWrappers(t *testing.T) {
+	p := fork(t)
+	timer := unix.Itimerval{Value: unix.Timeval{Sec: 1000}}
+	want(t, "timer, set", unix.Itimerval{})(p.Setitimer(int(unix.ITIMER_REAL), timer))
+	left, err := p.Getitimer(int(unix.ITIMER_REAL))
+	check(t, err)
+	if left.Value.Sec < 900 || left.Value.Sec > 1000 {
+		t.Errorf("left of 1000 s: %v", left.Value)
+	}
+	boot, err := p.ClockGettime(unix.CLOCK_BOOTTIME)
+	check(t, err)
+	var ts unix.Timespec
+	check(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts))
+	if now := time.Duration(ts.Nano()); boot <= 0 || boot > now {
+		t.Errorf("the child's time since boot is %v, after that the parent's %v", boot, now)
+	}
 	tms, err := p.Times()
 	check(t, err)
 	equal(t, "time of children before there were any", [2]int64{tms.Cutime, tms.Cstime}, [2]int64{})
-	addr, err := p.Place(make([]byte, 1))
+	usage, err := p.Getrusage(unix.RUSAGE_SELF)
+	check(t, err)
+	if usage.Maxrss <= 0 {
+		t.Errorf("largest resident set: %d kB", usage.Maxrss)
+	}
+}
+
+func TestLimitAndMemoryWrappers(t *testing.T) {
+	p := fork(t)
+	limit, err := p.Getrlimit(unix.RLIMIT_CORE)
+	check(t, err)
+	limit.Cur = 0
+	check(t, p.Setrlimit(unix.RLIMIT_CORE, limit))
+	want(t, "limit", limit)(p.Getrlimit(unix.RLIMIT_CORE))
+
+	addr, err := p.Place([]byte("x"))
 	check(t, err)
 	if err := p.Mlock(addr, 1); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOMEM) {
 		check(t, err)
@@ -174,8 +270,28 @@ func TestWrappers(t *testing.T) {
 				equal(t, "locked", m.Locked, uint64(os.Getpagesize()))
 			}
 		}
+		_, err = p.Syscall(unix.SYS_MUNLOCK, addr, 1)
+		check(t, err)
 	}
 	wantErr(t, "mlockall", p.Mlockall(0), unix.EINVAL)
+	check(t, p.Madvise(addr, 1, unix.MADV_DONTNEED))
+	want(t, "memory after MADV_DONTNEED", []byte{0})(p.Peek(addr, 1))
+
+	id, err := p.Syscall(unix.SYS_SEMGET, unix.IPC_PRIVATE, 1, 0o600)
+	check(t, err)
+	check(t, p.Semop(int(id), []probe.Sembuf{{Op: 2}}))
+	const getVal = 12
+	want(t, "semaphore", uintptr(2))(p.Syscall(unix.SYS_SEMCTL, id, 0, getVal))
+	_, err = p.Syscall(unix.SYS_SEMCTL, id, 0, unix.IPC_RMID)
+	check(t, err)
+
 	_, err = p.Syscall(unix.SYS_GETPID, unsafe.Pointer(t))
 	wantErr(t, "an unsafe.Pointer for an argument", err, unix.EINVAL)
+}
+
+func TestDispositionsHaveNames(t *testing.T) {
+	for d, want := range map[probe.Disposition]string{
+		probe.Default: "default", probe.Ignore: "ignore", probe.Count: "count", 0x123: "handler at 0x123"} {
+		equal(t, "name", d.String(), want)
+	}
 }

@@ -22,9 +22,9 @@ type Build struct {
 // Builds are those that change the machine code of what runs in a child.
 var Builds = []Build{
 	{"default", nil, nil},
-	{"race", []string{"-race"}, nil},
+	{"race", []string{"-race"}, []string{"CGO_ENABLED=1"}},
 	{"unoptimised", []string{"-gcflags=all=-N -l"}, nil},
-	{"race and unoptimised", []string{"-race", "-gcflags=rawfork/...=-N -l"}, nil},
+	{"race and unoptimised", []string{"-race", "-gcflags=rawfork/...=-N -l"}, []string{"CGO_ENABLED=1"}},
 	{"without cgo", nil, []string{"CGO_ENABLED=0"}},
 	{"arm64", nil, []string{"CGO_ENABLED=0", "GOARCH=arm64"}},
 }

@@ -179,6 +179,23 @@ Cwd: "/" → DIR
 	}
 }
 
+// ps shows this program and those of its children that were not reaped.
+func TestPs(t *testing.T) {
+	said, err := script(t, "fork\nfork\nfork\nchild 1 exit\nkill 2 9\nwait 2\nps\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said = said[strings.Index(said, "PID TTY"):]
+	for _, want := range []string{`(?m)^parent +SELF `, `(?m)^child 1 +PID1 .* Z\S* .*<defunct>$`, `(?m)^child 3 +PID3 `} {
+		if !regexp.MustCompile(want).MatchString(said) {
+			t.Errorf("nothing like %s in:\n%s", want, said)
+		}
+	}
+	if strings.Contains(said, "child 2") {
+		t.Errorf("a child that was reaped is in:\n%s", said)
+	}
+}
+
 // A memory address is good in the parent and in a child that was forked since; a bad
 // one is EFAULT in either.
 func TestMemory(t *testing.T) {
