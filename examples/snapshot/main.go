@@ -16,9 +16,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"time"
@@ -53,22 +51,17 @@ func main() {
 
 	other, ended := pair.Parent(), make(chan error, 1)
 	go func() { ended <- wait(pid) }()
-	rounds, saving := 0, true
-	for saving {
+	rounds := 0
+	for len(ended) == 0 {
 		rounds++
 		set(memory, 3+uint64(rounds))
 		if rounds == 1 {
 			check(other.Tell())
 		}
-		select {
-		case err := <-ended:
-			check(err)
-			saving = false
-		default:
-		}
 	}
+	check(<-ended)
 	fmt.Printf("parent: %d more rounds through 256 MB while the child wrote\n", rounds)
-	check(verify(file))
+	verify(file)
 	fmt.Printf("image: %d words, all as they were at the fork\n", words)
 }
 
@@ -82,8 +75,7 @@ func set(memory []uint64, round uint64) {
 // save forks a child that writes the memory to fd. It returns the child's pid,
 // and for how long the parent was kept from its work.
 func save(memory []uint64, fd int, pair turn.Pair) (pid int, stopped time.Duration) {
-	first := unsafe.Slice((*byte)(unsafe.Pointer(&memory[0])), half*8)
-	second := unsafe.Slice((*byte)(unsafe.Pointer(&memory[half])), half*8)
+	first, second := bytes(memory[:half]), bytes(memory[half:])
 	start := time.Now()
 	pid, err := rawfork.Fork()
 	if pid == 0 {
@@ -108,29 +100,29 @@ func wait(pid int) error {
 	return err
 }
 
-// verify finds whether the image in the file is that of the fork.
-func verify(file *os.File) error {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
+// verify finds whether the image in the file is that of the fork, no more and no
+// less.
+func verify(file *os.File) {
+	info, err := file.Stat()
+	check(err)
+	if info.Size() != words*8 {
+		log.Fatalf("image of %d bytes, want %d", info.Size(), words*8)
 	}
-	block := make([]byte, 1<<20)
-	for at := 0; at < words; at += len(block) / 8 {
-		if _, err := io.ReadFull(file, block); err != nil {
-			return fmt.Errorf("image, word %d: %w", at, err)
-		}
-		var word [8]byte
-		word[0] = 3 // little-endian, as amd64 and arm64 are
-		if at >= half {
-			word[0] = 2
-		}
-		if !bytes.Equal(block, bytes.Repeat(word[:], len(block)/8)) {
-			return fmt.Errorf("image, from word %d: not as it was at the fork", at)
+	block := make([]uint64, 1<<17)
+	for at := 0; at < words; at += len(block) {
+		_, err := file.ReadAt(bytes(block), int64(at)*8)
+		check(err)
+		for i, word := range block {
+			if want := uint64(3 - (at+i)/half); word != want {
+				log.Fatalf("image, word %d: %d, want %d, as at the fork", at+i, word, want)
+			}
 		}
 	}
-	if n, _ := file.Read(block); n != 0 {
-		return fmt.Errorf("image: longer than %d words", words)
-	}
-	return nil
+}
+
+// bytes is the memory of the words.
+func bytes(words []uint64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
 }
 
 func check(err error) {
