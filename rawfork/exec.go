@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rawfork"
+	"rawfork/helper"
 	"rawfork/internal/timing"
 )
 
@@ -82,6 +83,13 @@ func timeProgram(argv []string, by rawfork.Method, runs int, asJSON bool) error 
 		return notRun(err)
 	}
 	program.By = by
+	if by == rawfork.ByHelper {
+		h, err := helper.Start(helper.Options{})
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+	}
 	floor, err := timing.PeakFloor(by)
 	if err != nil {
 		return err

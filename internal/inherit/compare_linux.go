@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"rawfork"
 	"rawfork/child"
+	"rawfork/helper"
 	"rawfork/internal/program"
 	"rawfork/procstate"
 )
@@ -40,6 +42,13 @@ func compare(ctx context.Context, ways []Way) (reports []Report, err error) {
 	}
 	defer heard.Close()
 	defer ready.Close()
+	if slices.ContainsFunc(ways, func(w Way) bool { return !w.bare && w.method == rawfork.ByHelper }) {
+		h, err := helper.Start(helper.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer h.Close()
+	}
 	takeBack, err := prepare()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package timing
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"rawfork"
 	"rawfork/child"
+	"rawfork/internal/program"
 )
 
 // Run starts the program by its method, with this process's descriptors 0, 1 and 2
@@ -57,11 +59,14 @@ func wait(pid int) (status syscall.WaitStatus, usage syscall.Rusage, err error) 
 
 // PeakFloor measures what a program's peak memory comes out as at least. The
 // kernel counts in what the child held before the exec: its copy of this process, or
-// this process's own memory where the child borrows that. So a peak at about the
+// the helper's or this process's own memory where the child borrows that. So a peak at about the
 // floor only says that the program's own is not above.
 //
 //go:norace
 func PeakFloor(by rawfork.Method) (int64, error) {
+	if by == rawfork.ByHelper {
+		return helperFloor()
+	}
 	if by != rawfork.ByFork {
 		var usage syscall.Rusage
 		err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
@@ -73,6 +78,21 @@ func PeakFloor(by rawfork.Method) (int64, error) {
 		child.Exec(nil)
 		child.Exit(0)
 	}
+	if err != nil {
+		return 0, err
+	}
+	_, usage, err := wait(pid)
+	return usage.Maxrss << 10, err
+}
+
+// helperFloor has the helper start a program that has next to no memory of its own.
+func helperFloor() (int64, error) {
+	path, err := program.Write(program.Exit())
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(filepath.Dir(path))
+	pid, err := rawfork.ByHelper.ForkExec(path, []string{path}, nil)
 	if err != nil {
 		return 0, err
 	}
