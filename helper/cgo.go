@@ -4,6 +4,7 @@ package helper
 
 // #cgo CFLAGS: -Wall -Wextra -Werror -I${SRCDIR}/../internal/plan
 // #include "server.h"
+// #include "state.h"
 import "C"
 import (
 	"syscall"
@@ -32,6 +33,7 @@ const (
 
 	execDir = C.RF_EXEC_DIR
 	limits  = C.RF_LIMITS
+	nsFiles = C.RF_NAMESPACES
 	notOpen = C.RF_NOT_OPEN
 
 	magic       = C.RF_MAGIC
@@ -70,6 +72,26 @@ type (
 
 // execHeader is what stands ahead of the plan in an exec request.
 type execHeader = C.struct_rf_exec
+
+// readState calls rf_state_read.
+func readState(pid int, text []byte) (n int, err error) {
+	n = int(C.rf_state_read(C.int32_t(pid), (*C.char)(unsafe.Pointer(unsafe.SliceData(text))), C.size_t(len(text))))
+	if n < 0 {
+		return 0, syscall.Errno(-n)
+	}
+	return n, nil
+}
+
+// allLimits are soft and hard limits by the kernel's numbers.
+type allLimits = [limits][2]C.uint64_t
+
+// readLimits calls rf_limits_read.
+func readLimits(pid int) (limits allLimits, err error) {
+	if r := C.rf_limits_read(C.int32_t(pid), &limits[0]); r != 0 {
+		err = syscall.Errno(-r)
+	}
+	return limits, err
+}
 
 // checkExec is the helper's check of the body of an exec request.
 func checkExec(body []byte, nfds uint32) error {

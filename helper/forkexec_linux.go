@@ -153,7 +153,7 @@ func (h *Helper) encodeExec(compiled []byte, c *caller) (body []byte, fds []int,
 	for i, limit := range c.limits {
 		if limit != h.limits[i] {
 			header.set_limits |= 1 << i
-			header.limits[i] = [2]cUint64{cUint64(limit.Cur), cUint64(limit.Max)}
+			header.limits[i] = limit
 		}
 	}
 	numbers := plan.FDs(compiled)

@@ -33,8 +33,8 @@ type Helper struct {
 	dir syscall.Stat_t // the helper's working directory
 	env []string       // the helper's environment
 
-	state  atomic.Pointer[state]  // what the helper's children inherit from it
-	limits [limits]syscall.Rlimit // the helper's own
+	state  atomic.Pointer[state] // what the helper's children inherit from it
+	limits allLimits             // the helper's own
 
 	exited chan struct{} // closed when the process is reaped
 	done   chan struct{} // closed when all that was the helper's is reaped
@@ -358,14 +358,16 @@ func (h *Helper) isClosed() bool {
 // changedDir opens the working directory if it isn't the helper's any more, and
 // returns -1 if it is.
 func (h *Helper) changedDir() (fd int, err error) {
+	var now syscall.Stat_t
+	if err := syscall.Stat(".", &now); err != nil {
+		return -1, fmt.Errorf("stat working directory: %w", err)
+	}
+	if now.Dev == h.dir.Dev && now.Ino == h.dir.Ino {
+		return -1, nil
+	}
 	fd, err = unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open working directory: %w", err)
-	}
-	var now syscall.Stat_t
-	if err := syscall.Fstat(fd, &now); err == nil && now.Dev == h.dir.Dev && now.Ino == h.dir.Ino {
-		unix.Close(fd)
-		return -1, nil
 	}
 	return fd, nil
 }

@@ -3,7 +3,6 @@
 package helper
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"rawfork/internal/plan"
 )
@@ -39,16 +36,12 @@ var stateNames = [...]string{
 
 // Where the parts begin that aren't of the status file.
 const (
-	statNames   = 15
-	cgroupName  = statNames + len(statFields)
-	rootName    = cgroupName + 1
-	firstNSName = rootName + 1
+	statNames  = 15
+	cgroupName = statNames + len(statFields)
 )
 
 // statFields are the numbers of the fields of /proc/PID/stat, as in proc(5).
 var statFields = [...]int{6, 7, 19, 40, 41}
-
-var nsFiles = [...]string{"cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "user", "uts"}
 
 var stateIndex = func() map[string]int {
 	index := map[string]int{}
@@ -63,109 +56,61 @@ type caller struct {
 	umask         uint32
 	mask, ignored uint64 // signals
 	pgid          int
-	limits        [limits]syscall.Rlimit
+	limits        allLimits
 	dir           int // O_PATH, the receiver's to close; -1 where it is the helper's
 }
 
-// readState reads the state of the process or thread whose directory in /proc it
-// gets, and of what travels the parts that stand in the same files.
-func readState(dir string) (s state, c caller, err error) {
-	var buffer [4096]byte
-	text, err := readFile(dir+"/status", buffer[:0])
-	if err != nil {
-		return s, c, err
+// stateOf returns the state of a process, or of the calling thread for 0, and of what
+// travels the parts that stand in the same files.
+func stateOf(pid int) (s state, c caller, err error) {
+	text := make([]byte, 8192)
+	n, err := readState(pid, text)
+	for err == syscall.ERANGE { // tens of thousands of groups
+		text = make([]byte, 4*len(text))
+		n, err = readState(pid, text)
 	}
-	for line := range bytes.Lines(text) {
-		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
-		value = bytes.TrimSpace(value)
-		switch string(name) {
+	if err != nil {
+		return s, c, fmt.Errorf("read the state of process %d: %w", pid, err)
+	}
+	parts := strings.Split(string(text[:n]), "\x00")
+	status, stat, rest := parts[0], parts[1], parts[2:]
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch name {
 		case "Umask":
-			umask, _ := strconv.ParseUint(string(value), 8, 32)
+			umask, _ := strconv.ParseUint(value, 8, 32)
 			c.umask = uint32(umask)
 		case "SigBlk":
-			c.mask, _ = strconv.ParseUint(string(value), 16, 64)
+			c.mask, _ = strconv.ParseUint(value, 16, 64)
 		case "SigIgn":
-			c.ignored, _ = strconv.ParseUint(string(value), 16, 64)
+			c.ignored, _ = strconv.ParseUint(value, 16, 64)
 		default:
-			if i, ok := stateIndex[string(name)]; ok {
-				s[i] = string(value)
+			if i, ok := stateIndex[name]; ok {
+				s[i] = value
 			}
 		}
 	}
-	if text, err = readFile(dir+"/stat", buffer[:0]); err != nil {
-		return s, c, err
-	}
 	// Field 2, the name, ends at the last parenthesis, whatever is in it.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	for i, number := range statFields {
 		s[statNames+i] = fields[number-3]
 	}
 	c.pgid, _ = strconv.Atoi(fields[5-3])
-	if text, err = readFile(dir+"/cgroup", buffer[:0]); err != nil && err != unix.ENOENT {
-		return s, c, err
-	}
-	s[cgroupName] = string(text)
-	var root unix.Stat_t
-	if err := unix.Stat(dir+"/root", &root); err != nil {
-		return s, c, &os.PathError{Op: "stat", Path: dir + "/root", Err: err}
-	}
-	s[rootName] = fmt.Sprint(root.Dev, ":", root.Ino)
-	for i, name := range nsFiles {
-		n, err := unix.Readlink(dir+"/ns/"+name, buffer[:])
-		if err != nil && err != unix.ENOENT { // an older kernel hasn't got all
-			return s, c, &os.PathError{Op: "readlink", Path: dir + "/ns/" + name, Err: err}
-		}
-		s[firstNSName+i] = string(buffer[:max(n, 0)])
-	}
+	copy(s[cgroupName:], rest[:2+nsFiles])
 	return s, c, nil
-}
-
-// readFile is [os.ReadFile] in fewer system calls, into a buffer that mostly is large
-// enough.
-func readFile(path string, buffer []byte) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	for {
-		if len(buffer) == cap(buffer) {
-			buffer = append(buffer, 0)[:len(buffer)]
-		}
-		n, err := unix.Read(fd, buffer[len(buffer):cap(buffer)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, &os.PathError{Op: "read", Path: path, Err: err}
-		case n == 0:
-			return buffer, nil
-		default:
-			buffer = buffer[:len(buffer)+n]
-		}
-	}
 }
 
 // remember notes what the helper's children inherit from it.
 func (h *Helper) remember() error {
-	s, _, err := readState("/proc/" + strconv.Itoa(h.pid))
+	s, _, err := stateOf(h.pid)
 	if err != nil {
 		return err
 	}
 	h.state.Store(&s)
-	for i := range h.limits {
-		if err := prlimit(h.pid, i, &h.limits[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func prlimit(pid, resource int, limit *syscall.Rlimit) error {
-	var value unix.Rlimit
-	if err := unix.Prlimit(pid, resource, nil, &value); err != nil {
+	if h.limits, err = readLimits(h.pid); err != nil {
 		return os.NewSyscallError("prlimit", err)
 	}
-	*limit = syscall.Rlimit{Cur: value.Cur, Max: value.Max}
 	return nil
 }
 
@@ -178,12 +123,12 @@ var errChanged = fmt.Errorf("not as it was at helper.Start: %w", errors.ErrUnsup
 func (h *Helper) caller() (caller, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	now, c, err := readState("/proc/thread-self")
+	now, c, err := stateOf(0)
 	if err != nil {
 		return c, err
 	}
 	if now != *h.state.Load() {
-		theirs, _, err := readState("/proc/" + strconv.Itoa(h.pid))
+		theirs, _, err := stateOf(h.pid)
 		for i, name := range stateNames {
 			if now[i] != theirs[i] {
 				return c, &plan.Error{Step: name, Err: errChanged}
@@ -194,10 +139,8 @@ func (h *Helper) caller() (caller, error) {
 		}
 		h.state.Store(&theirs)
 	}
-	for i := range c.limits {
-		if err := prlimit(0, i, &c.limits[i]); err != nil {
-			return c, err
-		}
+	if c.limits, err = readLimits(0); err != nil {
+		return c, os.NewSyscallError("prlimit", err)
 	}
 	c.dir, err = h.changedDir()
 	return c, err

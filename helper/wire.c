@@ -56,9 +56,11 @@ static ssize_t receive_packet(int sock, struct iovec *vec, int vecs, int *fds, u
 	};
 	ssize_t n;
 
+	/* A peer that has died with something unread gives ECONNRESET once; what it had
+	 * sent comes after that. */
 	do
 		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
 	if (!n && !ended(sock))
