@@ -197,7 +197,7 @@ func TestExamples(t *testing.T) {
 	bin := build(t)
 	// What the child may call must not hang on what the compiler inlines.
 	unoptimised := build(t, "-gcflags=all=-N -l")
-	names := []string{"echoserver"} // has tests of its own
+	names := []string{"echoserver", "goserver", "prefork"} // have tests of their own
 	for _, e := range examples {
 		names = append(names, e.name)
 		if !e.heavy {
@@ -227,6 +227,8 @@ func TestExamples(t *testing.T) {
 		t.Errorf("examples with a test and those that there are (-want +got):\n%s", diff)
 	}
 	t.Run("echoserver", func(t *testing.T) { testEchoserver(t, filepath.Join(bin, "echoserver")) })
+	t.Run("goserver", func(t *testing.T) { testGoserver(t, filepath.Join(bin, "goserver")) })
+	t.Run("prefork", func(t *testing.T) { testPrefork(t, filepath.Join(bin, "prefork")) })
 	t.Run("failure", func(t *testing.T) { testFailure(t, bin) })
 }
 
@@ -390,7 +392,7 @@ func TestDocuments(t *testing.T) {
 			t.Errorf("README: no example's comment has these lines:\n%s", blocks[i])
 		}
 	}
-	for _, e := range append(examples, example{name: "echoserver"}) {
+	for _, e := range append(examples, example{name: "echoserver"}, example{name: "goserver"}, example{name: "prefork"}) {
 		if !strings.Contains(string(readme), "["+e.name+"]("+e.name+"/main.go)") {
 			t.Errorf("README: no link to %s", e.name)
 		}
