@@ -180,7 +180,7 @@ func sockets(w io.Writer, o forkall.Options) {
 // openDescriptors lists the numbers that are open, with their flags.
 func openDescriptors() map[int]int {
 	open := map[int]int{}
-	for fd := range 100 {
+	for fd := range 1100 {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
 			open[fd] = flags
 		}
@@ -194,6 +194,7 @@ func descriptors(w io.Writer) {
 	kept := must(net.ListenUDP("udp", nil))
 	must(must(kept.File()).Fd(), nil)
 	must(unix.FcntlInt(uintptr(must(unix.EpollCreate1(0))), unix.F_GETFD, 0)) // not close-on-exec
+	must(0, unix.Dup3(must(unix.EpollCreate1(0)), 1000, unix.O_CLOEXEC)) // after a gap
 	before := openDescriptors()
 	if how := run(forkall.Options{}, func() int {
 		if diff := cmp.Diff(before, openDescriptors()); diff != "" {

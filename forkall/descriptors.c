@@ -233,8 +233,9 @@ int descriptors_prepare(const char **why)
 	if (descriptors == NULL || watches == NULL || no_set == NULL)
 		return -ENOMEM;
 	stranger = eventfd(0, EFD_CLOEXEC);
-	if (stranger < 0 || fstat(stranger, &status) != 0)
+	if (stranger < 0)
 		return -errno;
+	fstat(stranger, &status);
 	anonymous = status.st_ino;
 	if (wake.fd < 0) {
 		err = read_all();
@@ -248,7 +249,9 @@ int descriptors_prepare(const char **why)
 
 void descriptors_finish(void)
 {
-	close(stranger);
+	if (stranger >= 0)
+		raw(SYS_close, stranger);
+	stranger = -1;
 }
 
 static int option(int fd, int name)
@@ -294,6 +297,7 @@ static void cut_off(const struct forkall_cut *cut, int fd)
 /* descriptors_rebuild is called in the child, while it has one thread. */
 void descriptors_rebuild(const struct forkall_cut *cut)
 {
+	descriptors_finish(); /* the one descriptor more that this takes may be the last */
 	if (cut->listener >= 0 || cut->stream >= 0 || cut->datagram >= 0)
 		for (int i = 0; i < descriptor_count; i++)
 			cut_off(cut, descriptors[i]);

@@ -10,8 +10,8 @@ import (
 )
 
 // ExitUnmade is the exit status of a child that could not be made whole: the
-// kernel refused it one of its threads, say at a limit on processes. No Go code
-// has run in it. (It is EX_OSERR of sysexits(3).)
+// kernel refused it one of its threads or descriptors, say at a limit on processes.
+// No Go code has run in it. (It is EX_OSERR of sysexits(3).)
 const ExitUnmade = 71
 
 // Options say what a child keeps. The zero value is the careful one.

@@ -73,8 +73,10 @@ int timers_read(const char **why)
 	if (timers == NULL)
 		return -ENOMEM;
 	timer_count = 0;
-	if (file >= 0) /* else the kernel was built without them */
+	if (file >= 0)
 		err = proc_each_line(file, add_timer);
+	else if (file != -ENOENT) /* which says that the kernel was built without them */
+		err = file;
 	raw(SYS_getitimer, ITIMER_PROF, &profile);
 	if (err != 0) {
 		*why = "the timers can't be read from /proc";
