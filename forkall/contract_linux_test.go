@@ -194,7 +194,7 @@ func descriptors(w io.Writer) {
 	kept := must(net.ListenUDP("udp", nil))
 	must(must(kept.File()).Fd(), nil)
 	must(unix.FcntlInt(uintptr(must(unix.EpollCreate1(0))), unix.F_GETFD, 0)) // not close-on-exec
-	must(0, unix.Dup3(must(unix.EpollCreate1(0)), 1000, unix.O_CLOEXEC)) // after a gap
+	must(0, unix.Dup3(must(unix.EpollCreate1(0)), 1000, unix.O_CLOEXEC))      // after a gap
 	before := openDescriptors()
 	if how := run(forkall.Options{}, func() int {
 		if diff := cmp.Diff(before, openDescriptors()); diff != "" {
