@@ -85,11 +85,11 @@ func (r *Reaper) takeOrphan(pid int) (exit Exit, ok bool) {
 	if known {
 		return Exit{}, false
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := pidfdOpen(pid)
 	if err != nil {
 		return Exit{}, false
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, ended, err := waitPidfd(fd, unix.WNOWAIT); err != nil || !ended || hasPidfd(pid, fd) {
 		return Exit{}, false
 	}

@@ -50,7 +50,7 @@ func New(options Options) (*Reaper, error) {
 		return nil, fmt.Errorf("reaper: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // or NewFile wouldn't poll it
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, fmt.Errorf("reaper: %w", os.NewSyscallError("fcntl", err))
 	}
 	r := &Reaper{
@@ -71,11 +71,11 @@ func New(options Options) (*Reaper, error) {
 
 // pidfdWorks tells whether the kernel has all that a Reaper needs.
 func pidfdWorks() error {
-	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	fd, err := pidfdOpen(os.Getpid())
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	// ECHILD: this process is no child of its own. EINVAL: P_PIDFD isn't known.
 	if _, _, err := waitPidfd(fd, unix.WNOWAIT); err != unix.ECHILD {
 		return fmt.Errorf("waitid of a pidfd: %w", syscall.ENOSYS)
@@ -111,19 +111,19 @@ func (r *Reaper) add(pid int) (*Child, error) {
 	if r.children[pid] != nil {
 		return nil, syscall.EEXIST
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := pidfdOpen(pid)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
 	if _, _, err := waitPidfd(fd, unix.WNOWAIT); err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, os.NewSyscallError("waitid", err)
 	}
 	// Edge-triggered: a zombie that somebody traces can't be taken before he is done,
 	// of which there is another event.
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(pid)}
 	if err := r.control(unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, err
 	}
 	child := &Child{reaper: r, pid: pid, pidfd: fd, done: make(chan struct{})}
@@ -201,7 +201,7 @@ func (r *Reaper) run() {
 	}
 	conn.Read(func(fd uintptr) bool {
 		for {
-			n, err := unix.EpollWait(int(fd), events[:], 0)
+			n, err := epollReady(int(fd), events[:])
 			if err == unix.EINTR {
 				continue
 			}
@@ -253,14 +253,14 @@ func (r *Reaper) forget(child *Child) {
 	// Not by the close alone: the set keeps what another process still has open, and
 	// a forked child may have a copy of this pidfd.
 	r.control(unix.EPOLL_CTL_DEL, child.pidfd, nil)
-	unix.Close(child.pidfd)
+	closeFD(child.pidfd)
 	delete(r.children, child.pid)
 	close(child.done)
 }
 
 func (r *Reaper) control(op, fd int, event *unix.EpollEvent) error {
 	return rawfork.WithFD(r.epoll, func(epoll int) error {
-		return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, op, fd, event))
+		return os.NewSyscallError("epoll_ctl", epollCtl(epoll, op, fd, event))
 	})
 }
 
@@ -317,9 +317,9 @@ func (c *Child) signal(call string, send func() error) error {
 // process has not ended. With WNOWAIT in options it is left to be reaped.
 func waitPidfd(fd, options int) (exit Exit, ok bool, err error) {
 	var info childInfo
-	var usage unix.Rusage
+	var usage syscall.Rusage
 	for {
-		err = unix.Waitid(unix.P_PIDFD, fd, info.siginfo(), options|unix.WEXITED|unix.WNOHANG, &usage)
+		err = waitid(fd, &info, options|unix.WEXITED|unix.WNOHANG, &usage)
 		if err != unix.EINTR {
 			break
 		}
@@ -330,7 +330,7 @@ func waitPidfd(fd, options int) (exit Exit, ok bool, err error) {
 	return Exit{
 		Pid:    int(info.pid),
 		Status: info.waitStatus(),
-		Usage:  syscallRusage(&usage),
+		Usage:  usage,
 		Time:   time.Now(),
 	}, true, nil
 }

@@ -19,8 +19,6 @@ type childInfo struct {
 	_       [128]byte // more than is left of siginfo_t
 }
 
-func (c *childInfo) siginfo() *unix.Siginfo { return (*unix.Siginfo)(unsafe.Pointer(c)) }
-
 // The codes of SIGCHLD, from bits/siginfo-consts.h.
 const (
 	cldExited = 1
@@ -30,16 +28,11 @@ const (
 // waitStatus is the status as wait4(2) encodes it.
 func (c *childInfo) waitStatus() syscall.WaitStatus {
 	const coreFlag = 0x80
-	switch c.siginfo().Code {
+	switch (*unix.Siginfo)(unsafe.Pointer(c)).Code {
 	case cldExited:
 		return syscall.WaitStatus(c.status & 0xff << 8)
 	case cldDumped:
 		return syscall.WaitStatus(c.status | coreFlag)
 	}
 	return syscall.WaitStatus(c.status)
-}
-
-// syscallRusage converts between two names of one structure.
-func syscallRusage(usage *unix.Rusage) syscall.Rusage {
-	return *(*syscall.Rusage)(unsafe.Pointer(usage))
 }
