@@ -17,7 +17,7 @@ func TestDependencies(t *testing.T) {
 		packages []string
 		modules  []string
 	}{
-		{[]string{".", "./child", "./forkall", "./helper", "./reap", "./serve"}, []string{"golang.org/x/sys"}},
+		{[]string{".", "./child", "./forkall", "./helper", "./lock", "./reap", "./serve"}, []string{"golang.org/x/sys"}},
 		{[]string{"./procstate", "./probe", "./probe/probetest"},
 			[]string{"golang.org/x/sys", "github.com/google/go-cmp", "github.com/prometheus/procfs"}},
 	} {

@@ -26,9 +26,9 @@ const (
 	patience   = 30 * time.Second
 )
 
-// The C program's source, which is compiled where the figures are taken.
+// The peers' sources; those in C are compiled where the figures are taken.
 //
-//go:embed peers/echo.c peers/echo.h peers/program/main.c
+//go:embed peers/echo.c peers/echo.h peers/program/main.c peers/prefork/main.c peers/forking.py
 var sources embed.FS
 
 // server is a running echo server.

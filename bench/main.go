@@ -19,14 +19,25 @@ import (
 
 	"golang.org/x/perf/benchmath"
 
+	"rawfork/helper"
 	"rawfork/internal/machine"
 )
 
 func main() {
+	helper.Init() // for the Go children of the servers
 	out := flag.String("o", "", "also write the report to this `file`")
 	rounds := flag.Int("rounds", 40, "turns of each side")
-	only := flag.String("only", "", "fork, echo or forkall")
+	only := flag.String("only", "", "fork, echo, serve or forkall")
+	role := flag.String("server", "", "play this server, for a measuring process")
+	ballast := flag.Int("ballast", 0, "how many MB the server uses")
 	flag.Parse()
+	if *role != "" {
+		if err := play(*role, *ballast); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*out, *only, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -49,7 +60,7 @@ func run(out, only string, rounds int) error {
 	for _, part := range []struct {
 		name string
 		run  func(io.Writer, int) error
-	}{{"fork", benchFork}, {"echo", benchEcho}, {"forkall", benchForkall}} {
+	}{{"fork", benchFork}, {"echo", benchEcho}, {"serve", func(w io.Writer, rounds int) error { return benchServe(w, (rounds+3)/4) }}, {"forkall", benchForkall}} {
 		if only != "" && only != part.name {
 			continue
 		}
