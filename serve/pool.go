@@ -22,6 +22,10 @@ type Pool struct {
 	// Children is how many there are, 1 to 1,000.
 	Children int
 
+	// Keep are descriptors that the children keep, besides 0, 1, 2 and their own: that
+	// of a lock.Mutex, for one. At most 8.
+	Keep []int
+
 	// HandOver has this process accept the connections and hand them to the children
 	// over a Unix socket. Without it the children accept for themselves.
 	HandOver bool
@@ -45,6 +49,9 @@ type Pool struct {
 
 // maxPool is how many children a Pool may have.
 const maxPool = 1000
+
+// maxKeep is how many descriptors Pool.Keep may have.
+const maxKeep = 8
 
 // PoolCounts is what a Pool has counted since its start.
 type PoolCounts struct {

@@ -132,6 +132,8 @@ func (p *Pool) check(listeners []net.Listener) error {
 		return fmt.Errorf("nil Handler: %w", syscall.EINVAL)
 	case p.Children < 1 || p.Children > maxPool:
 		return fmt.Errorf("Children %d is not in 1 to %d: %w", p.Children, maxPool, syscall.EINVAL)
+	case len(p.Keep) > maxKeep:
+		return fmt.Errorf("Keep has %d descriptors, above %d: %w", len(p.Keep), maxKeep, syscall.EINVAL)
 	case p.MaxConnections < 0 || p.MaxGrowth < 0 || p.Grace < 0:
 		return fmt.Errorf("MaxConnections %d, MaxGrowth %d or Grace %v is negative: %w", p.MaxConnections, p.MaxGrowth, p.Grace, syscall.EINVAL)
 	case len(listeners) == 0:
@@ -294,11 +296,14 @@ func (p *Pool) fork(g *generation, number int) error {
 		listener: -1, stop: g.children, parent: os.Getpid(), handler: p.Handler,
 		max: p.MaxConnections, growth: p.MaxGrowth, shared: place, stopping: g.stopping,
 	}
+	copy(seat.keep[:], []int{0, 1, 2, g.children, -1})
+	copy(seat.keep[5:], p.Keep) // the rest stays 0, which is kept anyway
 	var pid int
 	err := rawfork.WithFD(s.listeners[number%len(s.listeners)], func(fd int) (err error) {
 		if !p.HandOver {
 			seat.listener = fd
 		}
+		seat.keep[4] = seat.listener
 		pid, err = seat.fork()
 		return err
 	})

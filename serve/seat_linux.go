@@ -16,8 +16,9 @@ import (
 
 // seat is what a child of a pool works with. It is made before the fork.
 type seat struct {
-	listener int // or -1: connections come over the socket
-	stop     int // ends when the child is to end: a pipe, or the socket itself
+	listener int              // or -1: connections come over the socket
+	stop     int              // ends when the child is to end: a pipe, or the socket itself
+	keep     [maxKeep + 5]int // all that stay open
 	parent   int
 	handler  func(fd int)
 	max      int
@@ -51,7 +52,7 @@ func (s *seat) fork() (pid int, err error) {
 	child.Setpgid(0, 0)
 	diesWith(s.parent)
 	ignorePipe()
-	if child.KeepOnly(0, 1, 2, s.listener, s.stop) != 0 {
+	if child.KeepOnly(s.keep[:]...) != 0 {
 		child.Exit(setupFailed)
 	}
 	epoll := s.epoll()
