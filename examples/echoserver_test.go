@@ -106,10 +106,10 @@ func testEchoserver(t *testing.T, program string) {
 }
 
 // start starts a server and takes its address from its first line.
-func start(t *testing.T, program string) *server {
+func start(t *testing.T, program string, args ...string) *server {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	s := &server{cmd: command(ctx, program), stderr: new(bytes.Buffer)}
+	s := &server{cmd: command(ctx, program, args...), stderr: new(bytes.Buffer)}
 	s.cmd.Stderr = s.stderr
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {

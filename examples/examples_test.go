@@ -197,7 +197,7 @@ func TestExamples(t *testing.T) {
 	bin := build(t)
 	// What the child may call must not hang on what the compiler inlines.
 	unoptimised := build(t, "-gcflags=all=-N -l")
-	names := []string{"echoserver", "goserver", "prefork"} // have tests of their own
+	names := append([]string{"echoserver", "goserver", "prefork"}, serverExamples...) // have tests of their own
 	for _, e := range examples {
 		names = append(names, e.name)
 		if !e.heavy {
@@ -229,6 +229,7 @@ func TestExamples(t *testing.T) {
 	t.Run("echoserver", func(t *testing.T) { testEchoserver(t, filepath.Join(bin, "echoserver")) })
 	t.Run("goserver", func(t *testing.T) { testGoserver(t, filepath.Join(bin, "goserver")) })
 	t.Run("prefork", func(t *testing.T) { testPrefork(t, filepath.Join(bin, "prefork")) })
+	t.Run("servers", func(t *testing.T) { testServers(t, bin) })
 	t.Run("failure", func(t *testing.T) { testFailure(t, bin) })
 }
 
@@ -392,9 +393,13 @@ func TestDocuments(t *testing.T) {
 			t.Errorf("README: no example's comment has these lines:\n%s", blocks[i])
 		}
 	}
-	for _, e := range append(examples, example{name: "echoserver"}, example{name: "goserver"}, example{name: "prefork"}) {
-		if !strings.Contains(string(readme), "["+e.name+"]("+e.name+"/main.go)") {
-			t.Errorf("README: no link to %s", e.name)
+	linked := append([]string{"echoserver", "goserver", "prefork"}, serverExamples...)
+	for _, e := range examples {
+		linked = append(linked, e.name)
+	}
+	for _, name := range linked {
+		if !strings.Contains(string(readme), "["+name+"]("+name+"/main.go)") {
+			t.Errorf("README: no link to %s", name)
 		}
 	}
 }

@@ -29,8 +29,7 @@ func testServers(t *testing.T, bin string) {
 			t.Errorf("slow client: %q, %v, want the end", got, err)
 		}
 		slow.Close()
-		s.stderr.Reset() // the log of it
-		s.stop(t, syscall.SIGINT)
+		s.stop(t, syscall.SIGINT, "why=deadline")
 	})
 	t.Run("inetd", func(t *testing.T) {
 		s := start(t, filepath.Join(bin, "inetd"), "tr", "a-z", "A-Z")
@@ -91,16 +90,19 @@ func ask(t *testing.T, conn *net.TCPConn, text string) string {
 	return string(answer)
 }
 
-// stop ends a server and returns the rest of what it prints.
-func (s *server) stop(t *testing.T, signal syscall.Signal) string {
+// stop ends a server and returns the rest of what it prints. Its log has the words, and
+// without words is empty.
+func (s *server) stop(t *testing.T, signal syscall.Signal, words ...string) string {
 	t.Helper()
 	s.signal(t, signal)
 	rest, err := io.ReadAll(s.stdout)
 	if err != nil {
 		t.Error(err)
 	}
-	if err := s.cmd.Wait(); err != nil || s.stderr.Len() > 0 {
-		t.Errorf("%v, stderr: %s", err, s.stderr)
+	err = s.cmd.Wait()
+	log := s.stderr.String()
+	if err != nil || (log == "") != (len(words) == 0) || !strings.Contains(log, strings.Join(words, " ")) {
+		t.Errorf("%v, stderr: %s, want one with %q", err, log, words)
 	}
 	return string(rest)
 }

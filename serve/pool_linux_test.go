@@ -153,7 +153,7 @@ func TestPoolReplaces(t *testing.T) {
 			conn := dial(t, addr)
 			conn.Write([]byte("."))
 			exchange(t, conn, 1000)
-			eventually(t, func() bool { return p.Counts().Children == 2 })
+			eventually(t, func() bool { c := p.Counts(); return c.Died == n && c.Children == 2 })
 			if c := p.Counts(); c.Died != n || c.Started != n+2 {
 				t.Errorf("counts: %v, want %d that died and %d started", c, n, n+2)
 			}
@@ -177,7 +177,7 @@ func TestPoolReload(t *testing.T) {
 			}
 			<-over
 			exchange(t, slow, 1000) // by a child of the first generation
-			eventually(t, func() bool { return p.Counts().Children == 2 })
+			eventually(t, func() bool { c := p.Counts(); return c.Exits[0] == 10 && c.Children == 2 })
 			if c := p.Counts(); c.Connections != 81 || c.Started != 12 || c.Died > 0 {
 				t.Errorf("counts: %v, want 81 connections, 12 children started and none that died", c)
 			}

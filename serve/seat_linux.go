@@ -57,8 +57,17 @@ func (s *seat) fork() (pid int, err error) {
 	}
 	epoll := s.epoll()
 	start := maxRSS()
+	var data [1]byte // comes with a connection that is handed over
 	for {
-		fd := s.next(epoll)
+		var n, fd int
+		if s.listener >= 0 {
+			fd = s.accept(epoll)
+		} else {
+			n, fd, _ = child.RecvFD(s.stop, data[:])
+		}
+		if fd < 0 && n > 0 {
+			continue // it couldn't be received; n is 0 at the end
+		}
 		if fd < 0 {
 			child.Exit(seatStopped)
 		}
@@ -96,20 +105,11 @@ func (s *seat) epoll() uintptr {
 	return set
 }
 
-// next returns the next connection, or -1 when there is none any more.
+// accept returns the next connection, or -1 when there is to be none any more.
 //
 //go:nosplit
 //go:norace
-func (s *seat) next(epoll uintptr) int {
-	if s.listener < 0 {
-		for {
-			var b [1]byte
-			n, fd, _ := child.RecvFD(s.stop, b[:])
-			if fd >= 0 || n <= 0 {
-				return fd
-			}
-		}
-	}
+func (s *seat) accept(epoll uintptr) int {
 	for *s.stopping == 0 {
 		fd, errno := child.Syscall(unix.SYS_ACCEPT4, uintptr(s.listener), 0, 0, unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {

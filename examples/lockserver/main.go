@@ -52,13 +52,13 @@ func count(conn int) {
 	if n > 0 {
 		child.Kill(child.Getpid(), syscall.SIGKILL)
 	}
-	var line child.Line
 	if died {
-		line.Text("the one before you died with the mutex; ")
+		child.WriteString(conn, "the one before you died with the mutex; ")
 	}
-	line.Text("you are client ").Int(int(*counter)).Text("\n")
+	child.WriteString(conn, "you are client ")
+	child.WriteInt(conn, int(*counter))
+	child.WriteString(conn, "\n")
 	mutex.UnlockInChild()
-	line.Write(conn)
 }
 
 func main() {
