@@ -31,12 +31,18 @@ test: compiler lint builds ## everything: lint, builds, all tests, the core's in
 	@$(MAKE) --no-print-directory test-core
 
 # Each line of the matrix is one way to build or run a Go program.
-test-core: compiler ## the core's tests: race, one P, PIE, static, unoptimised, Go 1.25
+test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25
 	$(TEST) -race -short $(CORE)
 	$(TEST) -race -cover ./probe/probetest
 	GOMAXPROCS=1 $(TEST) -count=1 -short $(CORE)
 	$(TEST) -buildmode=pie -short $(CORE)
-	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE)
+	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE) ./helper
+	@if command -v musl-gcc >/dev/null; then \
+		echo "CC=musl-gcc $(TEST) -short ./helper"; \
+		CC=musl-gcc $(TEST) -ldflags '-linkmode external -extldflags -static' -short ./helper; \
+	else \
+		echo "not tested against musl: there is no musl-gcc (Debian's musl-tools)"; \
+	fi
 	$(TEST) -gcflags=all='-N -l' -short $(CORE)
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
 		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE)"; \

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -17,11 +18,29 @@
 #include <unistd.h>
 
 static sigset_t program_mask; /* as the helper was started with */
-static void *tid_address;     /* where libc keeps this thread's id */
+static void *tid_address;     /* what the kernel clears when the thread ends */
+static pid_t *cached_tid;     /* where libc keeps this thread's id, if elsewhere */
 
 static enum rf_role role;
 static struct rf_message task; /* of an RF_CHILD */
 static int ready_sock = -1;    /* of an RF_READY_CHILD */
+
+/*
+ * glibc has the kernel clear the cached id itself; musl a lock of its own, and an id
+ * written there would lock it for ever. musl's id is in the first words of what
+ * pthread_self points to.
+ */
+static pid_t *find_cached_tid(void)
+{
+	pid_t *words = (pid_t *)pthread_self(), tid = syscall(SYS_gettid);
+
+	if (*(pid_t *)tid_address == tid)
+		return NULL;
+	for (int i = 0; i < 32; i++)
+		if (words[i] == tid)
+			return &words[i];
+	return NULL;
+}
 
 int rf_spawn_prepare(void)
 {
@@ -35,25 +54,35 @@ int rf_spawn_prepare(void)
 		return -errno;
 	if (prctl(PR_GET_TID_ADDRESS, &tid_address))
 		return -errno;
+	cached_tid = find_cached_tid();
 	rf_title_set(RF_TITLE);
 	return 0;
 }
 
 /*
  * fork(2) with CLONE_PARENT, which libc's fork() doesn't know. The process has
- * one thread, so no lock of libc's is held by another; the cached thread id is
- * set by the kernel.
+ * one thread, so no lock of libc's is held by another; the cached thread id is put
+ * right as libc's fork() does it.
  */
 static pid_t fork_for_parent(void)
 {
-	unsigned long flags = CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
+	int by_kernel = *(pid_t *)tid_address == syscall(SYS_gettid);
+	unsigned long flags = CLONE_PARENT;
 	long pid;
 
+	if (by_kernel)
+		flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
 #if defined(__x86_64__)
 	pid = syscall(SYS_clone, flags, 0, 0, tid_address, 0);
 #else
 	pid = syscall(SYS_clone, flags, 0, 0, 0, tid_address);
 #endif
+	if (pid == 0 && !by_kernel) {
+		pid_t tid = syscall(SYS_set_tid_address, tid_address);
+
+		if (cached_tid)
+			*cached_tid = tid;
+	}
 	return pid < 0 ? -errno : pid;
 }
 
