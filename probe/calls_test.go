@@ -19,6 +19,8 @@ import (
 // The two sides of a fork, read from /proc, differ in what fork(2) says and in
 // no descriptor: those of the probe are left out.
 func TestState(t *testing.T) {
+	_, err := probe.Self() // has the Go runtime make its poller, if it had none
+	check(t, err)
 	p := fork(t)
 	self, err := probe.Self()
 	check(t, err)

@@ -174,25 +174,25 @@ func TestEveryDeadline(t *testing.T) {
 func TestPointersAreRefused(t *testing.T) {
 	p := fork(t)
 	type inner struct {
-		n    int
-		list [2][]byte
+		N    int
+		List [2][]byte
 	}
-	type outer struct{ in inner }
+	type outer struct{ In inner }
 	for want, err := range map[string]error{
-		"load *string: type string has a pointer":          second(probe.Load(p, new(string))),
-		"load *[]int: type []int has a pointer":            second(probe.Load(p, new([]int))),
-		"load *map[int]int: type map[int]int has":          second(probe.Load(p, new(map[int]int))),
-		"load *error: type error has a pointer":            second(probe.Load(p, new(error))),
-		"load *func(): type func() has a pointer":          second(probe.Load(p, new(func()))),
-		"load *chan int: type chan int has a pointer":      second(probe.Load(p, new(chan int))),
-		"load **int: type *int has a pointer":              second(probe.Load(p, new(*int))),
-		"probe_test.inner: field list: type []uint8 has a": second(probe.Load(p, new(outer))),
-		"store *probe_test.outer: probe_test.outer: field": probe.Store(p, new(outer), outer{}),
-		"load *int: nil pointer":                           second(probe.Load(p, (*int)(nil))),
-		"argument 2: type string has a pointer":            second(p.Syscall(unix.SYS_GETPID, 0, []string{"x"})),
-		"argument 1: a float64 is no integer, string":      second(p.Syscall(unix.SYS_GETPID, 1.5)),
-		"argument 1: string \"a\\x00b\" with a NUL byte":   second(p.Syscall(unix.SYS_GETPID, "a\x00b")),
-		"7 arguments, want at most 6":                      second(p.Syscall(unix.SYS_GETPID, 1, 2, 3, 4, 5, 6, 7)),
+		"load *string: type string has a pointer":             second(probe.Load(p, new(string))),
+		"load *[]int: type []int has a pointer":               second(probe.Load(p, new([]int))),
+		"load *map[int]int: type map[int]int has":             second(probe.Load(p, new(map[int]int))),
+		"load *error: type error has a pointer":               second(probe.Load(p, new(error))),
+		"load *func(): type func() has a pointer":             second(probe.Load(p, new(func()))),
+		"load *chan int: type chan int has a pointer":         second(probe.Load(p, new(chan int))),
+		"load **int: type *int has a pointer":                 second(probe.Load(p, new(*int))),
+		"probe_test.inner: field List: type []uint8 has a":    second(probe.Load(p, new(outer))),
+		"store *probe_test.outer: probe_test.outer: field In": probe.Store(p, new(outer), outer{}),
+		"load *int: nil pointer":                              second(probe.Load(p, (*int)(nil))),
+		"argument 2: type string has a pointer":               second(p.Syscall(unix.SYS_GETPID, 0, []string{"x"})),
+		"argument 1: a float64 is no integer, string":         second(p.Syscall(unix.SYS_GETPID, 1.5)),
+		"argument 1: string \"a\\x00b\" with a NUL byte":      second(p.Syscall(unix.SYS_GETPID, "a\x00b")),
+		"7 arguments, want at most 6":                         second(p.Syscall(unix.SYS_GETPID, 1, 2, 3, 4, 5, 6, 7)),
 	} {
 		wantErr(t, want, err, unix.EINVAL)
 		if err != nil && !strings.Contains(err.Error(), want) {

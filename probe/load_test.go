@@ -25,7 +25,7 @@ func TestUnderLoad(t *testing.T) {
 				stop, err := l.Start()
 				check(t, err)
 				defer stop()
-				for range 3 {
+				for range 2 {
 					useProbe(t)
 				}
 			})

@@ -38,7 +38,9 @@ func (p *Probe) State() (s *procstate.State, err error) {
 }
 
 // Self reads what this process is, as [procstate.Self] does, without the
-// descriptors of its probes. So it compares well with the State of a child.
+// descriptors of its probes. So it compares well with the State of a child. The Go
+// runtime makes descriptors for its poller when a file is first read, as by Self: call
+// it once before the fork when there may have been none.
 func Self() (*procstate.State, error) {
 	all.Lock()
 	defer all.Unlock()

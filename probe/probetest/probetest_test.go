@@ -47,6 +47,8 @@ func TestSharedOffset(t *testing.T) {
 }
 
 func TestStateOfChild(t *testing.T) {
+	_, err := probe.Self() // has the Go runtime make its poller, if it had none
+	probetest.OK(t, err)
 	p := probetest.Fork(t)
 	self, err := probe.Self()
 	probetest.OK(t, err)
