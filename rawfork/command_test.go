@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rawfork/helper"
+	"rawfork/compare"
 	"rawfork/internal/forktest"
 	"rawfork/internal/ps"
 	"rawfork/internal/timing"
@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // The command is the test binary that plays main.
 func TestMain(m *testing.M) {
-	helper.Init() // for the Go children of serve
+	compare.Init() // for the Go children of serve, and the measuring processes of compare
 	forktest.Main(m, map[string]func(){"rawfork": main})
 }
 
