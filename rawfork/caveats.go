@@ -53,8 +53,12 @@ func runCaveats(ctx context.Context, options rules.RunOptions, asJSON bool, writ
 	}
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer endBySignal("caveats", interrupt)()
-	out := &caveatsPrinter{tourPrinter{w: os.Stdout, style: styleOf(os.Stdout), quiet: asJSON || write != "", interrupt: interrupt}, nil}
+	quiet, style := asJSON || write != "", styleOf(os.Stdout)
+	out := &caveatsPrinter{tourPrinter{w: os.Stdout, style: style, quiet: quiet, interrupt: interrupt},
+		progressOn(os.Stdout, style, quiet), nil}
+	options.Starting = out.progress.show
 	report, err := rules.Run(ctx, options, out.showing, out.cell)
+	out.progress.clear()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -84,10 +88,12 @@ func runCaveats(ctx context.Context, options rules.RunOptions, asJSON bool, writ
 // caveatsPrinter prints what was found as plain lines, as it is found.
 type caveatsPrinter struct {
 	tourPrinter
-	row []rules.Cell // the cells of the matrix's row that is under way
+	progress progress
+	row      []rules.Cell // the cells of the matrix's row that is under way
 }
 
 func (p *caveatsPrinter) showing(s rules.Showing) {
+	p.progress.clear()
 	p.print(p.style.Bold(s.ID))
 	p.print(p.style.Wrap(s.Claim+" "+s.Why, "  ")...)
 	p.print(p.style.Wrap(fmt.Sprintf("without care, parent %s: %s", s.Load, rules.Counts(s.Bad, s.Tries)), "    ")...)
@@ -116,6 +122,7 @@ func (p *caveatsPrinter) endRow() {
 	if len(p.row) == 0 {
 		return
 	}
+	p.progress.clear()
 	library := rules.Sum(p.row, func(c rules.Cell) bool { return !c.Control })
 	control := rules.Sum(p.row, func(c rules.Cell) bool { return c.Control })
 	p.print(p.style.Hang(fmt.Sprintf("matrix: parent %-6s GOMAXPROCS %d: Fork %d of %d hung, plain fork %d of %d",

@@ -8,7 +8,6 @@ import (
 	"regexp"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"rawfork/rules"
 )
@@ -51,10 +50,11 @@ func runRules(ctx context.Context, match *regexp.Regexp, detail, asJSON bool, wr
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer endBySignal("rules", interrupt)()
 	quiet := asJSON || write != ""
-	out := rulesPrinter{tourPrinter{w: os.Stdout, style: styleOf(os.Stdout), quiet: quiet, interrupt: interrupt},
-		detail, !quiet && term.IsTerminal(int(os.Stdout.Fd()))}
+	style := styleOf(os.Stdout)
+	out := rulesPrinter{tourPrinter{w: os.Stdout, style: style, quiet: quiet, interrupt: interrupt},
+		detail, progressOn(os.Stdout, style, quiet)}
 	report, err := rules.CheckAll(ctx, match, out.starting, out.found)
-	out.clear()
+	out.progress.clear()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -90,25 +90,15 @@ func runRules(ctx context.Context, match *regexp.Regexp, detail, asJSON bool, wr
 type rulesPrinter struct {
 	tourPrinter
 	detail   bool
-	terminal bool
+	progress progress
 }
 
 func (p rulesPrinter) starting(rule rules.Rule, i, n int) {
-	if p.terminal {
-		line := p.style.Cut(fmt.Sprintf("[%*d/%d] %s: %s", len(fmt.Sprint(n)), i+1, n, rule.ID, rule.Claim), "")
-		fmt.Fprint(p.w, "\r\x1b[K"+p.style.Faint(line))
-	}
-}
-
-// clear takes the line away that starting has left.
-func (p rulesPrinter) clear() {
-	if p.terminal {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
+	p.progress.show(rule.ID+": "+rule.Claim, i, n)
 }
 
 func (p rulesPrinter) found(result rules.Result) {
-	p.clear()
+	p.progress.clear()
 	word, mark := "ok", p.style.Good
 	switch result.Outcome {
 	case rules.Broken:

@@ -21,6 +21,7 @@ func caveats() []Caveat {
 	list = append(list, plainCaveats()...)
 	list = append(list, heldOpen, sharedNonblock)
 	list = append(list, sharedCaveats()...)
+	list = append(list, processCaveats()...)
 	for _, unseen := range forbidden.Blind() {
 		list = append(list, blind(unseen))
 	}

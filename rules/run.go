@@ -15,10 +15,17 @@ import (
 type RunOptions struct {
 	Match string // a regular expression for the ids of caveats and the name "matrix"; "" for all
 	Tries int    // of each caveat; the matrix makes 40 times as many forks
+
+	// Starting, if not nil, is told of each caveat before it is shown, with its place
+	// and the number of all, and of the matrix.
+	Starting func(name string, i, n int)
 }
 
 // ErrNoMatch is what Run returns when no caveat's id matches, nor matrix.
 var ErrNoMatch = errors.New("nothing matches")
+
+// matrixName is what the matrix is called beside the caveats.
+const matrixName = "matrix"
 
 // forksPerTry makes the matrix 2,000 forks long when caveats are tried 50 times.
 const forksPerTry = 40
@@ -31,12 +38,26 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 	if err != nil {
 		return report, err
 	}
-	found := false
+	var list []Caveat
 	for _, c := range Caveats() {
-		if !match.MatchString(c.ID) {
-			continue
+		if match.MatchString(c.ID) {
+			list = append(list, c)
 		}
-		found = true
+	}
+	matrix, steps := match.MatchString(matrixName), len(list)
+	if matrix {
+		steps++
+	}
+	if steps == 0 {
+		return report, fmt.Errorf("%w %q: there are the caveats' ids and %s", ErrNoMatch, options.Match, matrixName)
+	}
+	starting := func(name string, i int) {
+		if options.Starting != nil {
+			options.Starting(name, i, steps)
+		}
+	}
+	for i, c := range list {
+		starting(c.ID, i)
 		showing, err := Show(ctx, c, options.Tries)
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue // package forkall knows fewer platforms; its caveats are the last
@@ -47,8 +68,8 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 		report.Showings = append(report.Showings, showing)
 		onShowing(showing)
 	}
-	if match.MatchString("matrix") {
-		found = true
+	if matrix {
+		starting(matrixName, len(list))
 		plan := Plan{Forks: forksPerTry * options.Tries, Control: 3}
 		err := Matrix(ctx, plan, func(c Cell) {
 			report.Cells = append(report.Cells, c)
@@ -57,9 +78,6 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 		if err != nil {
 			return report, err
 		}
-	}
-	if !found {
-		return report, fmt.Errorf("%w %q: there are the caveats' ids and matrix", ErrNoMatch, options.Match)
 	}
 	return report, nil
 }
