@@ -6,13 +6,13 @@
 // each of which builds its index.
 //
 // The index is in few large objects without pointers, so that the collector of a
-// child has nothing to write to it.
+// child has nothing to write to it. (The figures are of a machine that did much else.)
 //
 //	$ go run ./examples/forkall-workers
 //	4 workers, an index of 500 MB
 //	           each ready after    memory, all
-//	forkall              17.5 ms         537 MB
-//	re-exec            2131.1 ms        2077 MB
+//	forkall             414.3 ms         510 MB
+//	re-exec           51551.6 ms        2015 MB
 //	400 requests answered by the workers, all right
 package main
 
