@@ -47,7 +47,7 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 		}
 		// Bars at the same x would lie on each other.
 		for i := range l.XYs {
-			l.XYs[i].X *= math.Pow(r.span(), 0.005*(float64(n)-float64(len(all)-1)/2))
+			l.XYs[i].X *= math.Pow(r.span(), apart*(float64(n)-float64(len(all)-1)/2))
 		}
 		for i, xy := range l.XYs {
 			low, high = min(low, xy.Y-l.low[i]), max(high, xy.Y+l.high[i])
@@ -69,8 +69,7 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	dc.Fill(dc.Rectangle.Path())
 	if legend {
 		const room = 150
-		names.Top, names.Left, names.TextStyle = true, true, style(size.text, draw.XLeft, draw.YCenter)
-		names.YPosition = draw.PosCenter
+		names.Top, names.Left, names.TextStyle = true, true, style(size.text, draw.XLeft, draw.YBottom) // else its lines overlap
 		names.ThumbnailWidth = 24
 		names.Padding = 2
 		names.Draw(draw.Crop(dc, size.width-room, 0, 0, -10))
@@ -83,6 +82,9 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	}
 	return clean(out.String(), size), nil
 }
+
+// apart is the distance of two series at the same x, as a share of the axis.
+const apart = 0.005
 
 // span is how many times the smallest x the largest is.
 func (r *Result) span() float64 {
@@ -192,7 +194,8 @@ func (r *Result) axes(p *plot.Plot, m Measure, size shape, y []plot.Tick) {
 	for _, v := range xs {
 		x = append(x, plot.Tick{Value: v, Label: r.x(v)})
 	}
-	p.X.Min, p.X.Max = xs[0], xs[len(xs)-1]
+	room := math.Pow(r.span(), apart*float64(len(r.series()))/2)
+	p.X.Min, p.X.Max = xs[0]/room, xs[len(xs)-1]*room
 	if len(xs) == 1 {
 		p.X.Min, p.X.Max = xs[0]/2, xs[0]*2
 	}
@@ -229,6 +232,9 @@ func logTicks(m Measure, low, high, zero float64) []plot.Tick {
 	}
 	var before []plot.Tick
 	for _, v := range round(m, low, high) {
+		if v < 2*zero && len(ticks) > 0 {
+			continue // it would lie on the 0
+		}
 		tick := plot.Tick{Value: v, Label: tickLabel(m, v)}
 		if v <= low*1.0001 {
 			before = []plot.Tick{tick} // the last one of these
