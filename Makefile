@@ -60,6 +60,7 @@ soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times,
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix|TestWrongForks' ./rules
 	RAWFORK_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'TestGuardStops' .
 	RAWFORK_SOAK_CLIENTS=1000 $(GO) test -count=1 -timeout 30m -v -run 'TestLoad' ./serve
+	RAWFORK_LONG=1 $(GO) test -race -count=1 -timeout 60m -v -run 'TestRaceDetector' .
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 

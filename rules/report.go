@@ -103,6 +103,17 @@ timer that a dying child sets for itself. TestGuardUnderTracing counts it.
 Source: runtime/panic.go: startpanic_m.
 Instead: no schedtrace in programs that fork, or children that keep the rules.
 
+## guard-race
+
+In a program built with -race a child that runs code of one's own without the mark
+go:norace may hang. The code calls the race detector, and another thread may have held
+one of its locks at the fork: a debugger shows such a child in
+__tsan::TraceSwitchPartImpl. TestRaceDetector counts them: 1 of some 400 with a busy
+parent.
+
+Source: runtime/race: the detector's runtime, without a handler for fork.
+Instead: go:norace beside go:nosplit.
+
 ## nil-dereference
 
 A child of the library that dereferences nil dies of SIGSEGV, without a traceback. The
