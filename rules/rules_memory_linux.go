@@ -63,8 +63,7 @@ var memoryRules = []Rule{
 			local := [4]byte{1, 2, 3, 4}
 			pid, err := rawfork.Fork()
 			if pid == 0 && err == nil {
-				var told [4]byte
-				told = local
+				told := local
 				local[0] = 9
 				child.Write(fd, told[:])
 				child.Exit(int(local[0]))
