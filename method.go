@@ -7,17 +7,17 @@ import (
 )
 
 // Method is a way to start a program. All methods have one signature and one
-// meaning, that of [syscall.ForkExec] (but for a nil Env), so a caller swaps one word to compare
-// them. None falls back to another: what a method can't express is an error that
-// names the attribute and the method, and is [errors.ErrUnsupported].
+// meaning, that of [syscall.ForkExec] (but for a nil Env), so a caller swaps one word
+// to compare them. None falls back to another: what a method can't express is an error
+// that names the attribute and the method, and is [errors.ErrUnsupported].
 type Method int
 
 const (
-	// ByFork is libc fork() and a copy of the page tables: it grows with the
-	// caller's resident memory. The caller's thread is not suspended by the
-	// child, so id maps may be written between fork and exec. With Cloneflags,
-	// UseCgroupFD or PidFD, which fork() can't take, the copy is made by clone(2),
-	// and C libraries' atfork handlers don't run.
+	// ByFork is libc's fork, without atfork handlers (_Fork), and a copy of the
+	// page tables: it grows with the caller's resident memory. The caller's thread
+	// is not suspended by the child, so id maps may be written between fork and
+	// exec. With Cloneflags, UseCgroupFD or PidFD, which a fork can't take, the
+	// copy is made by clone(2).
 	ByFork Method = iota
 	// ByVfork is clone(2) with CLONE_VM and CLONE_VFORK: the child borrows the
 	// caller's memory and thread until it executes. It costs the same at any size

@@ -3,6 +3,7 @@
 #include "cloop.h"
 
 #include <errno.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,4 +46,45 @@ int cloop_fork(int n, long long *ns)
 int cloop_call(int n, long long *ns)
 {
 	return loop(n, ns, NULL);
+}
+
+/* await reaps pid and returns 0 or an errno. */
+static int await(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : ECANCELED;
+}
+
+static int start(const char *path, enum cloop_way way, pid_t *pid)
+{
+	char *argv[] = { (char *)"program", NULL }, *envp[] = { NULL };
+
+	if (way == CLOOP_SPAWN)
+		return posix_spawn(pid, path, NULL, NULL, argv, envp);
+	*pid = way == CLOOP_VFORK ? vfork() : fork();
+	if (*pid == 0) {
+		execve(path, argv, envp);
+		_exit(127);
+	}
+	return *pid < 0 ? errno : 0;
+}
+
+int cloop_exec(const char *path, enum cloop_way way, int n, long long *ns)
+{
+	for (int i = 0; i < n; i++) {
+		long long began = now();
+		pid_t pid;
+		int error = start(path, way, &pid);
+
+		if (!error)
+			error = await(pid);
+		if (error)
+			return error;
+		ns[i] = now() - began;
+	}
+	return 0;
 }

@@ -3,6 +3,7 @@
 package cloop
 
 // #cgo CFLAGS: -Wall -Wextra -Werror -O2
+// #include <stdlib.h>
 // #include "cloop.h"
 import "C"
 
@@ -28,6 +29,28 @@ func Call(n int) ([]time.Duration, error) {
 	took := make([]time.Duration, n)
 	if errno := C.cloop_call(C.int(n), (*C.longlong)(unsafe.Pointer(unsafe.SliceData(took)))); errno != 0 {
 		return nil, fmt.Errorf("fork in C: %w", syscall.Errno(errno))
+	}
+	return took, nil
+}
+
+// Way is a way to start a program.
+type Way C.enum_cloop_way
+
+const (
+	ByFork  Way = C.CLOOP_FORK
+	ByVfork Way = C.CLOOP_VFORK
+	BySpawn Way = C.CLOOP_SPAWN
+)
+
+// Exec starts the program at path n times, one after the other, and returns how long
+// each took until it was waited for.
+func Exec(path string, way Way, n int) ([]time.Duration, error) {
+	took := make([]time.Duration, n)
+	text := C.CString(path)
+	defer C.free(unsafe.Pointer(text))
+	errno := C.cloop_exec(text, uint32(way), C.int(n), (*C.longlong)(unsafe.Pointer(unsafe.SliceData(took))))
+	if errno != 0 {
+		return nil, fmt.Errorf("exec of %s in C: %w", path, syscall.Errno(errno))
 	}
 	return took, nil
 }

@@ -1,3 +1,3 @@
-// Package cloop is the loop that Fork is measured against: fork, _exit and
-// waitpid in one C function of the same process.
+// Package cloop is the loops that the library is measured against: fork and exit, and
+// fork or vfork and execve, each with its wait, in one C function of the same process.
 package cloop

@@ -36,6 +36,10 @@ struct cap_data {
 	uint32_t effective, permitted, inheritable;
 };
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
 #ifndef PR_CAP_AMBIENT
 #define PR_CAP_AMBIENT 47
 #define PR_CAP_AMBIENT_RAISE 2
@@ -299,32 +303,61 @@ struct directory_entry {
 	char name[];
 };
 
+static int fd_number(const char *name)
+{
+	int fd = 0;
+
+	if (*name < '0' || *name > '9')
+		return -1;
+	for (; *name; name++)
+		fd = 10 * fd + *name - '0';
+	return fd;
+}
+
+#define WIDEST_GAP 64
+
+/* close_run closes from first to last, which may have numbers in between that are
+ * not open: by one call where the kernel has it. */
+static void close_run(int first, int last)
+{
+	if (first == last || syscall(SYS_close_range, first, last, 0) != 0)
+		for (; first >= 0 && first <= last; first++)
+			syscall(SYS_close, first);
+}
+
 /*
  * close_before_exec closes all that execve would close, but for report. execve
  * lets the parent go on before it closes descriptors, and gives up the files even
  * later, when the program begins to run: until then a file that was open for
  * writing in the parent can't be executed by anybody (ETXTBSY).
+ *
+ * The list is by number. A run of descriptors ends at one that stays, and at a gap
+ * that would take long where there is no close_range.
  */
 static void close_before_exec(int list, int report)
 {
 	char buffer[2048] __attribute__((aligned(8)));
+	int first = -1, last = -1, fd, closes;
 	long n, at;
 
 	while (list >= 0 && (n = syscall(SYS_getdents64, list, buffer, sizeof(buffer))) > 0) {
-		for (at = 0; at < n;) {
-			struct directory_entry *e = (struct directory_entry *)(buffer + at);
-			const char *c = e->name;
-			int fd = 0;
-
-			at += e->length;
-			if (*c < '0' || *c > '9')
+		for (at = 0; at < n; at += ((struct directory_entry *)(buffer + at))->length) {
+			fd = fd_number(((struct directory_entry *)(buffer + at))->name);
+			if (fd < 0)
 				continue;
-			for (; *c; c++)
-				fd = 10 * fd + *c - '0';
-			if (fd != list && fd != report && (syscall(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC))
-				syscall(SYS_close, fd);
+			closes = fd != list && fd != report && (syscall(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC);
+			if (first >= 0 && (!closes || fd - last > WIDEST_GAP)) {
+				close_run(first, last);
+				first = -1;
+			}
+			if (closes) {
+				first = first < 0 ? fd : first;
+				last = fd;
+			}
 		}
 	}
+	if (first >= 0)
+		close_run(first, last);
 }
 
 static int set_terminal(const struct rawfork_image *im)

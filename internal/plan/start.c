@@ -37,6 +37,9 @@ struct clone3_args {
 /* The exit status of a child that couldn't execute; nobody but tracers see it. */
 #define EXIT_NOT_EXECUTED 253
 
+/* POSIX.1-2024. glibc has it since 2.34, musl since 1.2.3. */
+extern pid_t _Fork(void) __attribute__((weak));
+
 struct start {
 	struct rawfork_image image;
 	struct rawfork_started *started;
@@ -279,7 +282,9 @@ static pid_t fork_copy(struct start *s)
 
 	s->reset = 1;
 	if (!needs_clone(s)) {
-		pid = fork();
+		/* No atfork handlers: the child makes raw system calls only, and needs
+		 * none of the pages that they would have it copy. */
+		pid = _Fork != NULL ? _Fork() : fork();
 	} else {
 		clone_arguments(s, &a);
 		if (needs_clone3(&a)) {

@@ -26,10 +26,10 @@ struct rawfork_started {
  * when the child has executed the program, or failed and is reaped. After a
  * failure no child and no descriptor is left.
  *
- * fork: libc fork(), so that atfork handlers run; but clone(2) without CLONE_VM,
- * and no atfork handlers, when the plan has clone flags, a cgroup or a pidfd,
- * which fork() can't take. The child runs raw system calls only, so nothing of
- * libc's that clone leaves stale is used.
+ * fork: _Fork(3), libc's fork without atfork handlers (fork(3) where there is
+ * none); or clone(2) without CLONE_VM when the plan has clone flags, a cgroup or a
+ * pidfd, which a fork can't take. The child runs raw system calls only, so nothing
+ * of libc's that clone leaves stale is used.
  *
  * vfork: the child has the caller's memory and a stack of its own, and the
  * calling thread waits for its execve. A plan whose id maps the parent must
