@@ -595,6 +595,8 @@ func badCalls(t *testing.T) []badCall {
 		call("long environment", "execve", syscall.ProcAttr{Env: []string{strings.Repeat("x", 1<<17)}}),
 		call("missing dir", "chdir", syscall.ProcAttr{Dir: "/nope"}),
 		call("file as dir", "chdir", syscall.ProcAttr{Dir: plain}),
+		call("4,096 bytes of dir", "chdir", syscall.ProcAttr{Dir: strings.Repeat("/", 4096)}),
+		call("4,096 bytes of chroot", "chroot", sys(syscall.SysProcAttr{Chroot: strings.Repeat("/", 4096)})),
 		call("long dir", "chdir", syscall.ProcAttr{Dir: "/" + strings.Repeat("x", 5000)}),
 		call("closed descriptor", "dup3", syscall.ProcAttr{Files: []uintptr{0, closed}}),
 		call("closed descriptor in place", "dup3", syscall.ProcAttr{Files: append(make([]uintptr, closed), closed)}),
@@ -708,35 +710,58 @@ func descriptorsOpen(t *testing.T) int {
 	return len(entries)
 }
 
-// What is just small enough for the kernel, and one byte more.
+// Arguments, or an environment, that are just small enough for the kernel, and one
+// byte more.
 func TestForkExecArgMax(t *testing.T) {
 	program := forktest.ExitProgram(t)
-	start := func(m rawfork.Method, bytes int) error {
-		var argv []string
-		for ; bytes > 0; bytes -= 1 << 16 {
-			argv = append(argv, strings.Repeat("x", min(bytes, 1<<16)))
+	for _, where := range []string{"argv", "Env"} {
+		start := func(t *testing.T, m rawfork.Method, bytes int) error {
+			var list []string
+			for ; bytes > 0; bytes -= 1 << 16 {
+				list = append(list, strings.Repeat("x", min(bytes, 1<<16)))
+			}
+			argv, attr := list, &syscall.ProcAttr{Env: []string{}}
+			if where == "Env" {
+				argv, attr.Env = []string{"x"}, list
+			}
+			pid, err := m.ForkExec(program, argv, attr)
+			if err == nil {
+				forktest.WantExit(t, pid, 0)
+			}
+			return err
 		}
-		pid, err := m.ForkExec(program, argv, nil)
-		if err == nil {
-			forktest.WantExit(t, pid, 0)
+		fits, over := 0, 1<<24
+		for over-fits > 1 {
+			if middle := (fits + over) / 2; start(t, rawfork.BySyscall, middle) == nil {
+				fits = middle
+			} else {
+				over = middle
+			}
 		}
-		return err
+		for _, m := range rawfork.Methods() {
+			t.Run(where+" by "+m.String(), func(t *testing.T) {
+				if err := start(t, m, fits); err != nil {
+					t.Errorf("%d bytes: %v", fits, err)
+				}
+				if err := start(t, m, over); !errors.Is(err, syscall.E2BIG) {
+					t.Errorf("%d bytes: %v, want E2BIG", over, err)
+				}
+			})
+		}
 	}
-	fits, over := 0, 1<<24
-	for over-fits > 1 {
-		if middle := (fits + over) / 2; start(rawfork.BySyscall, middle) == nil {
-			fits = middle
-		} else {
-			over = middle
-		}
-	}
+}
+
+// The longest path that the kernel takes, 4,095 bytes, as program and as directory.
+// One more is among the bad calls.
+func TestForkExecLongPaths(t *testing.T) {
+	long := func(path string) string { return strings.Repeat("/", 4095-len(path)) + path }
+	program := long(forktest.ExitProgram(t))
 	inEveryMethod(t, func(t *testing.T, m rawfork.Method) {
-		if err := start(m, fits); err != nil {
-			t.Errorf("%d bytes: %v", fits, err)
+		pid, err := m.ForkExec(program, nil, &syscall.ProcAttr{Dir: long("/usr")})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err := start(m, over); !errors.Is(err, syscall.E2BIG) {
-			t.Errorf("%d bytes: %v, want E2BIG", over, err)
-		}
+		forktest.WantExit(t, pid, 0)
 	})
 }
 

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 		"guardUnderTracing":          guardUnderTracing,
 		"printEveryByte":             printEveryByte,
 		"startAtProcessLimit":        startAtProcessLimit,
+		"startOnTerminal":            startOnTerminal,
 		"startWithNofile":            startWithNofile,
 		"startWithoutDescriptors":    startWithoutDescriptors,
 	})

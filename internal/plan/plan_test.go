@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,6 +141,38 @@ func TestStartRefuses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A child whose parent died before it asked for the parent's death signal sends itself
+// that signal: here the plan names a parent that isn't there any more.
+func TestPdeathsigOfDeadParent(t *testing.T) {
+	for _, how := range []How{Fork, Vfork} {
+		plan, err := Compile("/bin/sh", []string{"sh", "-c", "exit 3"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		(*cPlan)(unsafe.Pointer(&plan[0])).ppid++
+		runtime.LockOSThread()
+		pid, _, err := Start(plan, how)
+		runtime.UnlockOSThread()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status := wait(t, pid); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+			t.Errorf("by %d: wait status %#x, want death by SIGTERM", how, uint32(status))
+		}
+	}
+}
+
+// wait reaps pid; a child that hangs is killed, which its status then says.
+func wait(t testing.TB, pid int) (status syscall.WaitStatus) {
+	t.Helper()
+	watch := time.AfterFunc(30*time.Second, func() { syscall.Kill(pid, syscall.SIGKILL) })
+	defer watch.Stop()
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	return status
 }
 
 // Each cut of a plan is refused, and so is each plan with more after its end.
