@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/helper"
 	"rawfork/internal/forktest"
 	"rawfork/procstate"
 )
@@ -46,6 +47,12 @@ func TestForkExecOnTerminal(t *testing.T) {
 // startOnTerminal leads a session whose terminal is its descriptor 0.
 func startOnTerminal() {
 	signal.Ignore(syscall.SIGTTOU) // to take the terminal back from a program
+	h, err := helper.Start(helper.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer h.Close()
 	for _, m := range rawfork.Methods() {
 		if cannot(m, &syscall.SysProcAttr{Foreground: true}) {
 			fmt.Println(m, "unsupported Foreground, Noctty")

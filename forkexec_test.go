@@ -740,6 +740,9 @@ func TestForkExecArgMax(t *testing.T) {
 		}
 		for _, m := range rawfork.Methods() {
 			t.Run(where+" by "+m.String(), func(t *testing.T) {
+				if m == rawfork.ByHelper {
+					startHelper(t)
+				}
 				if err := start(t, m, fits); err != nil {
 					t.Errorf("%d bytes: %v", fits, err)
 				}

@@ -22,6 +22,7 @@ func caveats() []Caveat {
 	list = append(list, heldOpen, sharedNonblock)
 	list = append(list, sharedCaveats()...)
 	list = append(list, processCaveats()...)
+	list = append(list, forkExecCaveats()...)
 	for _, unseen := range forbidden.Blind() {
 		list = append(list, blind(unseen))
 	}

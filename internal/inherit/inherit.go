@@ -74,7 +74,11 @@ type Report struct {
 // file locks, a timer, and mappings with advice on fork for the time; all of that is
 // taken back. When ctx ends, so does the child that is there, and the error is ctx's.
 //
+// The helper method's helper is started before that, as a program would do it.
+//
 // Fields that change by themselves are left out: sizes of memory, processor state.
+//
+// Precondition: for the helper method, helper.Init was called, and no helper runs.
 func Compare(ctx context.Context, ways []Way) ([]Report, error) {
 	reports, err := compare(ctx, ways)
 	if err != nil {
