@@ -168,7 +168,7 @@ func (p *process) runGoChild() (made, error) {
 		return made{}, err
 	}
 	if !state.Success() {
-		return made{}, fmt.Errorf("Go child %d: %v", process.Pid, state)
+		return made{}, fmt.Errorf("child %d: %v", process.Pid, state)
 	}
 	m.usage(state)
 	return m, p.readStamp(&m)

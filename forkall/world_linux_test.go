@@ -164,6 +164,7 @@ func timers(w *world) {
 func spin(w *world) {
 	for range 2 {
 		go func() {
+			//lint:ignore SA5002 that it spins is what it is for
 			for {
 			}
 		}()

@@ -317,6 +317,9 @@ func limitsHelper() {
 			return errnoName(err)
 		}
 		state, err := process.Wait()
+		if err != nil {
+			return errnoName(err)
+		}
 		return fmt.Sprint(state.ExitCode())
 	}
 	exec := func() string {
@@ -325,6 +328,9 @@ func limitsHelper() {
 			return errnoName(err)
 		}
 		status, err := rawfork.Wait(pid)
+		if err != nil {
+			return errnoName(err)
+		}
 		return fmt.Sprint(status.ExitStatus())
 	}
 	afterwards := func() { fmt.Printf("; afterwards: go %s, exec %s\n", goChild(), exec()) }

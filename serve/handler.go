@@ -31,8 +31,8 @@ type childOptions struct {
 }
 
 // Fork is a handler that runs a constrained function in a child of rawfork.Fork:
-// [child.Echo], [child.Discard], or one's own that is marked go:nosplit and
-// go:norace. It may have up to 500 bytes of variables; see package child. The child
+// [child.Echo], [child.Discard], or one's own that is marked go:nosplit and go:norace.
+// It may have up to 500 bytes of variables; see package child. The child
 // has the descriptors 0, 1, 2 and the connection, which is non-blocking, and exits
 // with status 0 when the function returns.
 func Fork(handler func(fd int)) Handler { return forkHandler(handler) }

@@ -131,9 +131,9 @@ func (p *Pool) check(listeners []net.Listener) error {
 	case p.Handler == nil:
 		return fmt.Errorf("nil Handler: %w", syscall.EINVAL)
 	case p.Children < 1 || p.Children > maxPool:
-		return fmt.Errorf("Children %d is not in 1 to %d: %w", p.Children, maxPool, syscall.EINVAL)
+		return fmt.Errorf("number of Children %d is not in 1 to %d: %w", p.Children, maxPool, syscall.EINVAL)
 	case len(p.Keep) > maxKeep:
-		return fmt.Errorf("Keep has %d descriptors, above %d: %w", len(p.Keep), maxKeep, syscall.EINVAL)
+		return fmt.Errorf("%d descriptors in Keep, above %d: %w", len(p.Keep), maxKeep, syscall.EINVAL)
 	case p.MaxConnections < 0 || p.MaxGrowth < 0 || p.Grace < 0:
 		return fmt.Errorf("MaxConnections %d, MaxGrowth %d or Grace %v is negative: %w", p.MaxConnections, p.MaxGrowth, p.Grace, syscall.EINVAL)
 	case len(listeners) == 0:

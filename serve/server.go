@@ -155,7 +155,7 @@ func (s *Server) check(listener net.Listener) (starter, error) {
 	case s.MaxChildren < 1:
 		return nil, fmt.Errorf("MaxChildren %d is below 1: %w", s.MaxChildren, syscall.EINVAL)
 	case s.Deadline < 0 || s.Grace < 0:
-		return nil, fmt.Errorf("Deadline %v or Grace %v is negative: %w", s.Deadline, s.Grace, syscall.EINVAL)
+		return nil, fmt.Errorf("negative Deadline %v or Grace %v: %w", s.Deadline, s.Grace, syscall.EINVAL)
 	case listener == nil:
 		return nil, fmt.Errorf("nil listener: %w", syscall.EINVAL)
 	}

@@ -66,7 +66,7 @@ func TestCompare(t *testing.T) {
 				if strings.HasPrefix(f.Name, "Descriptors[") && r.method != rawfork.ByHelper {
 					closed := strings.Contains(f.Parent, "close-on-exec") && !r.bare
 					if r.Name == rawfork.ByHelper.String() { // has those of Files only
-						closed = !slices.Contains([]string{"0", "1", "2", fmt.Sprint(readyFD)}, strings.Trim(f.Name, "Descriptors[]"))
+						closed = !slices.Contains([]string{"0", "1", "2", fmt.Sprint(readyFD)}, strings.Trim(strings.TrimPrefix(f.Name, "Descriptors"), "[]"))
 					}
 					if (f.Word == Gone) != closed {
 						t.Errorf("%s: %v", f.Word, f)
