@@ -19,10 +19,6 @@
 //   - It is not complete. Pending signals, per-thread scheduling classes and
 //     credentials, POSIX timers other than the profiler's, io_uring, and locks of C
 //     libraries that remember a thread's id don't survive. CAVEATS.md shows it.
-//   - It is not proven. Of some 3,000 forks by its tests no child hung, but once, with
-//     goroutines locked to their threads, the parent stood still for three minutes and
-//     was ended; why is not known. The long form of the tests, make soak-forkall, looks
-//     for more.
 //   - It is not for tests of this module's other packages, whose children have one
 //     thread and a contract.
 //

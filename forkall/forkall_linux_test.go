@@ -23,19 +23,18 @@ func TestMain(m *testing.M) {
 const forksEnv = "RAWFORK_SOAK_FORKS"
 
 // In every child Go works, and every goroutine of the parent's goes on; the parent
-// goes on too. The short form tries the first scenario only: in the long one a parent
-// has been seen to stand still (see the package's documentation).
+// goes on too.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	all, scenarios, each := scenarios, scenarios[:1], 12
+	forks := 100
 	if text := os.Getenv(forksEnv); text != "" {
-		forks, err := strconv.Atoi(text)
+		n, err := strconv.Atoi(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		scenarios = all
-		each = (forks + len(scenarios) - 1) / len(scenarios)
+		forks = n
 	}
+	each := (forks + len(scenarios) - 1) / len(scenarios)
 	var sum counts
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

@@ -175,12 +175,12 @@ func spin(w *world) {
 func lockedThreads(w *world) {
 	for range 4 {
 		started := make(chan bool)
+		lock := sync.OnceFunc(func() {
+			runtime.LockOSThread()
+			close(started)
+		})
 		w.repeat("locked", func() {
-			if started != nil {
-				runtime.LockOSThread()
-				close(started)
-				started = nil
-			}
+			lock()
 			time.Sleep(200 * time.Microsecond)
 		})
 		<-started

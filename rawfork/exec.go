@@ -52,7 +52,7 @@ process raises at its start; the other methods put it back.`,
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the program is the program's
-	cmd.Flags().StringVar(&method, "method", "fork", "start it by `M`: "+methodNames())
+	cmd.Flags().StringVar(&method, "method", "fork", "by `M`: "+methodNames())
 	cmd.RegisterFlagCompletionFunc("method", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return strings.Split(methodNames(), ", "), cobra.ShellCompDirectiveNoFileComp
 	})

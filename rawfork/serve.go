@@ -38,10 +38,11 @@ crash or a slow client harms no other. ADDR is HOST:PORT, unix:PATH, or systemd
 for the socket that systemd passes.
 
   fork   a forked child echoes what it reads: the default
-  exec   a program, as inetd starts it: the default when CMD is given; the client
-         is its standard input and output, and REMOTE_ADDR and REMOTE_PORT say who
-         it is
-  go     files of --dir by HTTP, from children that are Go programs, booted ahead
+  exec   a program, as inetd starts it: the default when CMD is given; the
+         client is its standard input and output, and REMOTE_ADDR and
+         REMOTE_PORT say who it is
+  go     files of --dir by HTTP, from children that are Go programs, booted
+         ahead
   pool   --max children, forked ahead, echo
 
 It says "listening on ADDR" when it is ready. SIGTERM and Ctrl-C let the clients
@@ -66,7 +67,7 @@ says what was served.`,
 	flags.DurationVar(&f.timeout, "timeout", 0, "end a client's child after this `time`")
 	flags.DurationVar(&f.grace, "grace", 10*time.Second, "how long a shutdown waits for clients")
 	flags.BoolVar(&f.refuse, "refuse", false, "close further connections, instead of letting them wait")
-	flags.StringVar(&f.method, "method", "fork", "how exec starts CMD: fork, vfork, spawn or syscall")
+	flags.StringVar(&f.method, "method", "fork", "by `M`: fork, vfork, spawn or syscall")
 	flags.StringVar(&f.dir, "dir", ".", "what go serves")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log each child's start and end")
 	return cmd
