@@ -48,7 +48,7 @@ func forkAndWait(ctx context.Context, f func()) (outcome, error) {
 
 // await waits for a child that should exit with the status.
 func await(ctx context.Context, pid, want int) (outcome, error) {
-	status, hung, err := watchdog.Wait(ctx, pid, limit)
+	status, hung, err := watchdog.WaitInKernel(ctx, pid, limit)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -196,7 +196,7 @@ func forkInto(ctx context.Context, f func(), limit time.Duration) (string, error
 
 // ended waits for a child that should exit with the status done.
 func ended(ctx context.Context, pid int, limit time.Duration) (string, error) {
-	status, state, err := watchdog.Wait(ctx, pid, limit)
+	status, state, err := watchdog.WaitInKernel(ctx, pid, limit)
 	reapGroup(pid)
 	switch {
 	case err != nil:

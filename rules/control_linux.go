@@ -69,7 +69,7 @@ func awaitControl(ctx context.Context, pid int) (outcome, error) {
 	if pid < 0 {
 		return outcome{}, os.NewSyscallError("fork", syscall.Errno(-pid))
 	}
-	status, hung, err := watchdog.Wait(ctx, pid, controlLimit)
+	status, hung, err := watchdog.WaitInKernel(ctx, pid, controlLimit)
 	reapGroup(pid)
 	switch {
 	case err != nil:
