@@ -6,7 +6,7 @@
 //		compare.Init() // first: the measuring processes are processes of this program
 //		report, err := compare.Run(ctx, compare.Options{Experiments: []string{"heap"}, Quick: true})
 //		...
-//		report.WriteText(os.Stdout)
+//		report.WriteText(os.Stdout, compare.TextOptions{})
 //	}
 //
 // An experiment is data: a question, what is varied, the methods, what is measured.

@@ -113,11 +113,7 @@ func (r *Report) markdown(name string) string {
 		measureName = result.experiment.Measures[0]
 		fmt.Fprintf(&b, "%s\n\n", result.Answer)
 		for _, v := range result.Expected {
-			word := "as expected"
-			if !v.Holds {
-				word = "**not as expected**"
-			}
-			fmt.Fprintf(&b, "- %s: %s (%s)\n", word, v.Claim, v.Measured)
+			fmt.Fprintf(&b, "- **%s**: %s (%s)\n", v, v.Claim, v.Measured)
 		}
 		if len(result.Expected) > 0 {
 			b.WriteString("\n")

@@ -3,14 +3,27 @@ package compare
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
 // A Verdict says of something that was expected whether it is so.
 type Verdict struct {
 	Claim    string `json:"claim"`
-	Holds    bool   `json:"holds"`
+	Holds    bool   `json:"holds"`   // by the medians
+	Settled  bool   `json:"settled"` // the confidence intervals say the same as the medians
 	Measured string `json:"measured"`
+}
+
+// String is what the verdict comes to, in two or three words.
+func (v Verdict) String() string {
+	switch {
+	case !v.Settled:
+		return "not settled"
+	case v.Holds:
+		return "as expected"
+	}
+	return "NOT as expected"
 }
 
 // An expectation is a claim and its check. ok is false where too little was
@@ -32,32 +45,54 @@ func (r *Result) expected() []Verdict {
 	return all
 }
 
-// everywhere holds where good does at every x that was measured.
-func everywhere(method, name string, good func(Interval) bool) func(*Result) (Verdict, bool) {
+// within expects a ratio to the reference of at most limit, at every x that was
+// measured. It is settled where one interval is above the limit, or all are below.
+func within(method, name string, limit float64) func(*Result) (Verdict, bool) {
+	return everywhere(method, name, func(v *Verdict, ratios []Interval) { v.judge(limit, ratios...) })
+}
+
+// notSlower expects no ratio whose interval is all above 1. It is settled where there
+// is one, or none reaches further than a tenth above.
+func notSlower(method, name string) func(*Result) (Verdict, bool) {
+	return everywhere(method, name, func(v *Verdict, ratios []Interval) {
+		v.judge(1.1, ratios...)
+		v.Holds = !slices.ContainsFunc(ratios, func(i Interval) bool { return i.Lo > 1 })
+		v.Settled = v.Settled || !v.Holds
+	})
+}
+
+// everywhere judges the ratios at every x that was measured.
+func everywhere(method, name string, judge func(*Verdict, []Interval)) func(*Result) (Verdict, bool) {
 	return func(r *Result) (v Verdict, ok bool) {
-		v.Holds = true
+		var ratios []Interval
 		var parts []string
 		for _, x := range r.xs() {
-			f, measured := r.at(Series{Method: method}, name, x)
-			if !measured || f.Ratio == nil {
-				continue
+			if f, measured := r.at(Series{Method: method}, name, x); measured && f.Ratio != nil {
+				ratios = append(ratios, *f.Ratio)
+				parts = append(parts, fmt.Sprintf("%s at %s", f.Ratio.spread(), r.x(x)))
 			}
-			v.Holds = v.Holds && good(*f.Ratio)
-			parts = append(parts, fmt.Sprintf("%s at %s", ratio(f.Ratio.Median), r.x(x)))
 		}
+		judge(&v, ratios)
 		v.Measured = strings.Join(parts, ", ")
-		return v, len(parts) > 0
+		return v, len(ratios) > 0
 	}
 }
 
-// within expects a ratio to the reference of at most limit.
-func within(method, name string, limit float64) func(*Result) (Verdict, bool) {
-	return everywhere(method, name, func(i Interval) bool { return i.Median <= limit })
+// judge holds ratios against a limit.
+func (v *Verdict) judge(limit float64, ratios ...Interval) {
+	v.Holds, v.Settled = true, true
+	above := false
+	for _, i := range ratios {
+		v.Holds = v.Holds && i.Median <= limit
+		v.Settled = v.Settled && i.Hi <= limit
+		above = above || i.Lo > limit
+	}
+	v.Settled = v.Settled || above
 }
 
-// notSlower expects a ratio whose interval isn't all above 1.
-func notSlower(method, name string) func(*Result) (Verdict, bool) {
-	return everywhere(method, name, func(i Interval) bool { return i.Lo <= 1 })
+// spread writes a ratio and its interval, as "1.03× [1.01, 1.06]".
+func (i Interval) spread() string {
+	return fmt.Sprintf("%s [%.3g, %.3g]", ratio(i.Median), i.Lo, i.Hi)
 }
 
 // flat expects the largest x to cost at most limit times as much as the smallest.
@@ -69,8 +104,9 @@ func flat(method, name string, limit float64) func(*Result) (Verdict, bool) {
 		if !ok || !ok1 || !ok2 {
 			return v, false
 		}
-		v.Holds = b.Median <= limit*a.Median
-		v.Measured = fmt.Sprintf("%s at %s, %s at %s", nanos(a.Median), r.x(from), nanos(b.Median), r.x(to))
+		growth := Interval{b.Median / a.Median, b.Lo / a.Hi, b.Hi / a.Lo}
+		v.judge(limit, growth)
+		v.Measured = fmt.Sprintf("%s at %s, %s at %s: %s", nanos(a.Median), r.x(from), nanos(b.Median), r.x(to), growth.spread())
 		return v, true
 	}
 }
@@ -82,8 +118,8 @@ func hugeFifth(r *Result) (v Verdict, ok bool) {
 		f, measured := r.at(Series{"fork-only", Huge}, "wait", x)
 		if distance := math.Abs(math.Log(x / gB)); measured && f.Ratio != nil && distance < best {
 			best, ok = distance, true
-			v.Holds = f.Ratio.Median <= 0.2
-			v.Measured = fmt.Sprintf("%s at %s", ratio(f.Ratio.Median), r.x(x))
+			v.judge(0.2, *f.Ratio)
+			v.Measured = fmt.Sprintf("%s at %s", f.Ratio.spread(), r.x(x))
 		}
 	}
 	return v, ok

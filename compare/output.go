@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"rawfork/internal/text"
 )
 
 // An Output is a directory that a report is written to: compare.txt, with all tables,
@@ -23,7 +21,7 @@ var outputs = []struct {
 	name  string
 	write func(*Report, io.Writer) error
 }{
-	{"compare.txt", func(r *Report, w io.Writer) error { return r.WriteText(w, text.Style{Width: 100}, true) }},
+	{"compare.txt", func(r *Report, w io.Writer) error { return r.WriteText(w, TextOptions{Width: 100, All: true}) }},
 	{"compare.bench", (*Report).WriteBenchmark},
 	{"compare.html", (*Report).WriteHTML},
 	{"compare.svg", (*Report).WriteSVG},

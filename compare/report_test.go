@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/perf/benchfmt"
-
-	"rawfork/internal/text"
 )
 
 // table is a report with figures that are made up, for what is made of figures.
@@ -38,7 +37,7 @@ func table(t *testing.T) *Report {
 func TestText(t *testing.T) {
 	report := table(t)
 	var out bytes.Buffer
-	if err := report.WriteText(&out, text.Style{Width: 80}, false); err != nil {
+	if err := report.WriteText(&out, TextOptions{Width: 80}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -59,12 +58,32 @@ func TestText(t *testing.T) {
 	}
 	report.Noise, report.Stopped = []string{"the load was high"}, "interrupt"
 	out.Reset()
-	if err := report.WriteText(&out, text.Style{}, true); err != nil {
+	if err := report.WriteText(&out, TextOptions{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"NOISY, don't rely on these figures: the load was high.", "Stopped before all was measured: interrupt.", "how long the call keeps its caller"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// On a narrow terminal a table goes on below itself: no line is too long, and no
+// figure is lost.
+func TestTextNarrow(t *testing.T) {
+	report := table(t)
+	for _, width := range []int{30, 40, 60, 100} {
+		var out bytes.Buffer
+		if err := report.WriteText(&out, TextOptions{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width && width >= 40 {
+				t.Errorf("%d columns in a width of %d: %q", n, width, line)
+			}
+		}
+		if got := strings.Count(out.String(), "20.0 ms  10.0×"); got != 3 { // of fork, at each x
+			t.Errorf("width %d: fork has %d figures, want 3:\n%s", width, got, out.String())
 		}
 	}
 }

@@ -9,27 +9,42 @@ import (
 	"rawfork/internal/text"
 )
 
-// WriteText writes the report for a person: for each experiment the answer and a
-// table of the first measure, or of all that it is about.
-func (r *Report) WriteText(w io.Writer, style text.Style, all bool) error {
+// TextOptions say how a report is set as text. The zero value is plain, of lines as
+// long as they come, with the most important table of each experiment.
+type TextOptions struct {
+	Width  int  // columns of a line; 0: no limit
+	Colour bool // by the escape sequences of terminals
+	All    bool // a table for each of the experiment's measures, not for the first one alone
+}
+
+// WriteText writes the report for a person: for each experiment the answer, its
+// tables, and whether it is as expected.
+func (r *Report) WriteText(w io.Writer, options TextOptions) error {
+	style := text.Style{Width: options.Width, Colour: options.Colour}
 	var b strings.Builder
 	for i := range r.Results {
 		result := &r.Results[i]
-		fmt.Fprintf(&b, "%s\n", style.Bold(result.Experiment+": "+result.Question))
+		for _, line := range style.Wrap(result.Experiment+": "+result.Question, "") {
+			b.WriteString(style.Bold(line) + "\n")
+		}
 		writeLines(&b, style.Wrap(result.Answer, "  "))
 		names := result.experiment.Measures
-		if !all {
+		if !options.All {
 			names = names[:1]
 		}
 		for _, name := range names {
 			result.writeTable(&b, style, measure(name))
 		}
+		b.WriteByte('\n')
 		for _, v := range result.Expected {
-			mark, word := style.Good, "as expected: "
-			if !v.Holds {
-				mark, word = style.Bad, "NOT as expected: "
+			mark := style.Bad
+			switch {
+			case !v.Settled:
+				mark = func(text string) string { return text }
+			case v.Holds:
+				mark = style.Good
 			}
-			for _, line := range style.Wrap(word+v.Claim+" ("+v.Measured+")", "  ") {
+			for _, line := range style.Wrap(fmt.Sprintf("%s: %s (%s)", v, v.Claim, v.Measured), "  ") {
 				b.WriteString(mark(line) + "\n")
 			}
 		}
@@ -66,7 +81,8 @@ func (r *Report) footer(style text.Style) []string {
 	return lines
 }
 
-// writeTable has a row for each series and a column for each x.
+// writeTable has a row for each series and a column for each x, and goes on below
+// itself where the lines would be too long.
 func (r *Result) writeTable(b *strings.Builder, style text.Style, m Measure) {
 	header, rows := r.table(m)
 	if len(rows) == 0 {
@@ -78,23 +94,42 @@ func (r *Result) writeTable(b *strings.Builder, style text.Style, m Measure) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	line := func(row []string) string {
-		var text strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				text.WriteString("  " + cell + pad)
-			} else {
-				text.WriteString("  " + pad + cell)
-			}
-		}
-		return text.String()
-	}
-	fmt.Fprintf(b, "\n  %s, by %s\n%s\n", m.Text, r.experiment.Axis.Text, style.Faint(line(header)))
-	for _, row := range rows {
-		b.WriteString(line(row) + "\n")
-	}
 	b.WriteByte('\n')
+	writeLines(b, style.Wrap(m.Text+", by "+r.experiment.Axis.Text, "  "))
+	for from := 1; from < len(header); {
+		if from > 1 {
+			b.WriteByte('\n')
+		}
+		to := fitting(widths, from, style.Width)
+		b.WriteString(style.Faint(tableLine(header, widths, from, to)) + "\n")
+		for _, row := range rows {
+			b.WriteString(tableLine(row, widths, from, to) + "\n")
+		}
+		from = to
+	}
+}
+
+// fitting is the column after the last one that fits, with the first one and those
+// from from on, in a line. One fits always.
+func fitting(widths []int, from, width int) (to int) {
+	used := 2 + widths[0]
+	for to = from; to < len(widths); to++ {
+		if used += 2 + widths[to]; width > 0 && used > width && to > from {
+			break
+		}
+	}
+	return to
+}
+
+// tableLine is a row with its first cell and those in [from, to).
+func tableLine(row []string, widths []int, from, to int) string {
+	var line strings.Builder
+	pad := func(i int) string { return strings.Repeat(" ", widths[i]-utf8.RuneCountInString(row[i])) }
+	line.WriteString("  " + row[0] + pad(0))
+	for i := from; i < to; i++ {
+		line.WriteString("  " + pad(i) + row[i])
+	}
+	return line.String()
 }
 
 // table is a measure as text: the header has the values of x.

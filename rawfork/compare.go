@@ -135,10 +135,12 @@ func measure(ctx context.Context, options compare.Options, asJSON bool, write fu
 	if report == nil {
 		return err
 	}
+	report.Stopped = strings.TrimPrefix(report.Stopped, "compare: ") // the signal alone
 	if asJSON {
 		err = first(err, writeJSON(os.Stdout, report))
 	} else {
-		err = first(err, report.WriteText(os.Stdout, styleOf(os.Stdout), false))
+		style := styleOf(os.Stdout)
+		err = first(err, report.WriteText(os.Stdout, compare.TextOptions{Width: style.Width, Colour: style.Colour}))
 	}
 	return first(err, write(report), context.Cause(ctx))
 }
