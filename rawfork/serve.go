@@ -144,11 +144,18 @@ func (f *serveFlags) run(args []string) error {
 	if err := s.check(); err != nil {
 		return err
 	}
+	// Before anybody is told, or served, who could send one of them.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	if !signal.Ignored(syscall.SIGINT) { // a shell's background job isn't for Ctrl-C
+		signal.Notify(signals, syscall.SIGINT)
+	}
+	defer signal.Stop(signals)
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	fmt.Println("listening on", listener.Addr())
 	stop := status.show(s.counts)
-	err = f.untilTold(s, served)
+	err = f.untilTold(s, served, signals)
 	stop()
 	fmt.Println(s.counts())
 	return err
@@ -216,10 +223,7 @@ func (f *serveFlags) service(listener net.Listener, handler serve.Handler, log *
 }
 
 // untilTold serves until a signal says that it is enough, or the service fails.
-func (f *serveFlags) untilTold(s service, served <-chan error) error {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
+func (f *serveFlags) untilTold(s service, served <-chan error, signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-served:

@@ -30,9 +30,9 @@ func main() {
 	if err := errors.Join(err, listenErr); err != nil {
 		log.Fatal("goserver: ", err)
 	}
-	fmt.Println("listening on", listener.Addr())
 	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	context.AfterFunc(stop, func() { listener.Close() })
+	fmt.Println("listening on", listener.Addr())
 	var children sync.WaitGroup
 	for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
 		file, _ := conn.(*net.TCPConn).File() // nil is an error of Go

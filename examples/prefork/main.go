@@ -35,9 +35,9 @@ func main() {
 	if err != nil {
 		log.Fatal("prefork: ", err)
 	}
+	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	fmt.Println("listening on", listener.Addr())
 	file, _ := listener.(*net.TCPListener).File() // nil is an error of Go
-	stop, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	var group sync.WaitGroup
 	for range children {
 		group.Go(func() {
