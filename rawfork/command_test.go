@@ -9,6 +9,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -40,6 +41,11 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	cmd := forktest.Command(t, "rawfork", args...)
 	cmd.Env = append(cmd.Env, "COLUMNS=", "NO_COLOR=", "TERM=xterm")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // one to be killed with its children
+	// Where the tests themselves run with a signal ignored, as under nohup, the command
+	// would inherit that; what is caught here is at its default there.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTERM)
+	t.Cleanup(func() { signal.Stop(caught) })
 	watch := time.AfterFunc(2*forktest.Watchdog, func() {
 		if cmd.Process != nil {
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"regexp"
 	"strings"
 	"syscall"
@@ -27,12 +26,6 @@ type started struct {
 
 func start(t *testing.T, cmd *exec.Cmd) *started {
 	t.Helper()
-	// Where the tests themselves run with SIGINT ignored, the command would inherit
-	// that; what is caught here is at its default there.
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, unix.SIGINT)
-	t.Cleanup(func() { signal.Stop(caught) })
-
 	s := &started{cmd: cmd}
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
