@@ -34,7 +34,7 @@ var contract = []struct {
 }{
 	{"statuses", statuses, "0: exit status 0\n7: exit status 7\nos.Exit: exit status 9\npanic: exit status 2\nGoexit: exit status 2\nkilled: signal: killed\n"},
 	{"generations", generations, "parent: generation 0, in child false\nchild: generation 1, in child true\ngrandchild: generation 2, in child true\n"},
-	{"hooks", hooks, "prepare 2\nprepare 1\nparent 1\nparent 2\nchild 1\nchild 2\n"},
+	{"hooks", hooks, "child 1\nchild 2\nprepare 2\nprepare 1\nparent 1\nparent 2\n"},
 	{"cut off", func(w io.Writer) { sockets(w, forkall.Options{}) },
 		"connection: EOF\nlistener: i/o timeout\ndatagram: i/o timeout\n"},
 	{"keep", func(w io.Writer) { sockets(w, forkall.Options{KeepListeners: true, KeepConnections: true}) },
@@ -135,8 +135,8 @@ func hooks(w io.Writer) {
 		fmt.Fprint(w, strings.ReplaceAll(said.String(), "prepare 2\nprepare 1\n", ""))
 		return 0
 	}))
+	must(process.Wait()) // both write to w
 	io.Copy(w, &said)
-	must(process.Wait())
 }
 
 // sockets has a child use the parent's sockets, each of which has something ready.

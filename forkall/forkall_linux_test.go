@@ -40,7 +40,7 @@ func TestScenarios(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			got := runParent(t, s.name, each)
 			if diff := cmp.Diff(counts{OK: each}, got, cmpopts.IgnoreFields(counts{}, "Retries")); diff != "" {
-				t.Errorf("children (-want +got):\n%s", diff)
+				t.Errorf("children (-want +got):\n%s\nthe first that failed: %s", diff, got.First) // cmp cuts it short
 			}
 			sum.OK += got.OK
 			sum.Retries += got.Retries
