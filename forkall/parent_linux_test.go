@@ -30,7 +30,7 @@ type counts struct {
 }
 
 // childLimit is how long a child may take on a machine that does much else.
-const childLimit = 40 * time.Second
+const childLimit = 3 * time.Minute
 
 // alive is how many children of a parent are alive at once.
 const alive = 2

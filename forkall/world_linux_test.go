@@ -329,7 +329,7 @@ func httpBothSides(w *world) {
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	go http.Serve(listener, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "ok") }))
 	for range 2 {
-		client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+		client := &http.Client{Transport: &http.Transport{}, Timeout: childLimit / 3}
 		count := new(atomic.Int64)
 		// Not among the workers that a child must see: it has no connection to go on with.
 		go func() {
@@ -353,7 +353,7 @@ func httpBothSides(w *world) {
 		}
 		want := fmt.Sprint("pid ", os.Getpid())
 		go http.Serve(own, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "pid ", os.Getpid()) }))
-		return get(&http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}, own.Addr().String(), want)
+		return get(&http.Client{Transport: &http.Transport{}, Timeout: childLimit / 3}, own.Addr().String(), want)
 	}
 }
 
@@ -394,7 +394,7 @@ func signals(w *world) {
 		select {
 		case <-c:
 			return nil
-		case <-time.After(20 * time.Second):
+		case <-time.After(childLimit / 3):
 			return errors.New("SIGUSR2 lost")
 		}
 	}
