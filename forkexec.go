@@ -25,7 +25,7 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 //   - *PidFD is written on success only.
 //   - A program that was written and closed before the call is executed without
 //     ETXTBSY, although other goroutines start programs by ByFork, ByVfork and ByHelper all
-//     the time (https://go.dev/issue/22315), as long as /proc is mounted: see
+//     the time (https://go.dev/issue/22315), if its descriptor was below 256: see
 //     internal/gate. A child of BySpawn or of package syscall may still get in the
 //     way, and so may one of [Fork].
 //   - The program's descriptors and a low RLIMIT_NOFILE don't get in each other's

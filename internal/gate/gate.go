@@ -14,7 +14,8 @@
 //
 // That execve has let the parent go on doesn't say that it has closed anything
 // yet, so the executor of fork and vfork closes first (close_before_exec in
-// internal/plan). posix_spawn and package syscall don't.
+// internal/plan), below a bound that keeps a start cheap: a program that has fewer
+// descriptors open has no higher ones. posix_spawn and package syscall don't.
 package gate
 
 import (

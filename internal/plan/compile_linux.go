@@ -101,11 +101,13 @@ func planHeader(sys *syscall.SysProcAttr) cPlan {
 		pgid:         cInt(sys.Pgid),
 		ctty:         cInt(sys.Ctty),
 		pdeathsig:    cInt(sys.Pdeathsig),
-		ppid:         cInt(syscall.Getpid()),
 		cloneflags:   cUint64(sys.Cloneflags),
 		unshareflags: cUint64(sys.Unshareflags),
 		nofile_cur:   cUint64(limit.Cur),
 		nofile_max:   cUint64(limit.Max),
+	}
+	if sys.Pdeathsig != 0 {
+		header.ppid = cInt(syscall.Getpid())
 	}
 	setgroups := false
 	if cred := sys.Credential; cred != nil {

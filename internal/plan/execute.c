@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,6 +25,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* From linux/capability.h, which musl's headers come without. */
@@ -261,7 +263,7 @@ static int free_up(int32_t *fd, int first)
  * then each descriptor is put where it belongs. That all are open is seen ahead:
  * a moved one could take the number of one that isn't.
  */
-static int set_files(struct rawfork_image *im, int *report, int *list)
+static int set_files(struct rawfork_image *im, int *report)
 {
 	int n = im->plan->nfiles, first = n < 3 ? 3 : n, i;
 
@@ -270,8 +272,6 @@ static int set_files(struct rawfork_image *im, int *report, int *list)
 			TRY(FILES, syscall(SYS_fcntl, im->files[i], F_GETFD));
 	if (*report >= 0 && *report < first)
 		TRY(FILES, free_up(report, first));
-	if (*list >= 0 && *list < first && free_up(list, first) < 0)
-		*list = -1;
 	for (i = 0; i < n; i++)
 		if (im->files[i] >= 0 && im->files[i] < i)
 			TRY(FILES, free_up(&im->files[i], first));
@@ -288,76 +288,55 @@ static int set_files(struct rawfork_image *im, int *report, int *list)
 	return RAWFORK_NO_STEP;
 }
 
-/* open_descriptors opens the list of this process's descriptors, while /proc is
- * still to be seen; -1 where it isn't. */
-static int open_descriptors(void)
+/* is_closed_by_exec also for a number that isn't open: no. */
+static int is_closed_by_exec(int fd)
 {
-	return syscall(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int flags = syscall(SYS_fcntl, fd, F_GETFD);
+
+	return flags >= 0 && (flags & FD_CLOEXEC);
 }
 
-struct directory_entry {
-	uint64_t inode;
-	int64_t offset;
-	uint16_t length;
-	uint8_t type;
-	char name[];
-};
-
-static int fd_number(const char *name)
-{
-	int fd = 0;
-
-	if (*name < '0' || *name > '9')
-		return -1;
-	for (; *name; name++)
-		fd = 10 * fd + *name - '0';
-	return fd;
-}
-
-#define WIDEST_GAP 64
-
-/* close_run closes from first to last, which may have numbers in between that are
- * not open: by one call where the kernel has it. */
+/* close_run closes first to last: by one call where the kernel has it. */
 static void close_run(int first, int last)
 {
 	if (first == last || syscall(SYS_close_range, first, last, 0) != 0)
-		for (; first >= 0 && first <= last; first++)
+		for (; first <= last; first++)
 			syscall(SYS_close, first);
 }
 
 /*
- * close_before_exec closes all that execve would close, but for report. execve
- * lets the parent go on before it closes descriptors, and gives up the files even
- * later, when the program begins to run: until then a file that was open for
- * writing in the parent can't be executed by anybody (ETXTBSY).
+ * close_before_exec closes what execve would close, but for report. execve lets the
+ * parent go on before it closes descriptors, and gives up the files even later, when
+ * the program begins to run: until then a file that was open for writing in the
+ * parent can't be executed by anybody (ETXTBSY).
  *
- * The list is by number. A run of descriptors ends at one that stays, and at a gap
- * that would take long where there is no close_range.
+ * There is no way to ask for all that are close-on-exec, so each open one is asked.
+ * Which are open, one poll tells; it asks for no event, so it touches nothing. That
+ * is a system call for each descriptor, and so the number is bounded.
  */
-static void close_before_exec(int list, int report)
+static void close_before_exec(int report)
 {
-	char buffer[2048] __attribute__((aligned(8)));
-	int first = -1, last = -1, fd, closes;
-	long n, at;
+	struct pollfd set[RAWFORK_CLOSED_EARLY];
+	struct timespec no_time = { 0, 0 };
+	int known, first = -1, fd, closes;
 
-	while (list >= 0 && (n = syscall(SYS_getdents64, list, buffer, sizeof(buffer))) > 0) {
-		for (at = 0; at < n; at += ((struct directory_entry *)(buffer + at))->length) {
-			fd = fd_number(((struct directory_entry *)(buffer + at))->name);
-			if (fd < 0)
-				continue;
-			closes = fd != list && fd != report && (syscall(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC);
-			if (first >= 0 && (!closes || fd - last > WIDEST_GAP)) {
-				close_run(first, last);
-				first = -1;
-			}
-			if (closes) {
-				first = first < 0 ? fd : first;
-				last = fd;
-			}
+	for (fd = 0; fd < RAWFORK_CLOSED_EARLY; fd++)
+		set[fd] = (struct pollfd){ .fd = fd };
+	/* EINVAL: more than RLIMIT_NOFILE allows. */
+	known = syscall(SYS_ppoll, set, RAWFORK_CLOSED_EARLY, &no_time, NULL, KERNEL_SIGSET_SIZE) >= 0;
+	for (fd = 0; fd < RAWFORK_CLOSED_EARLY; fd++) {
+		if (known && (set[fd].revents & POLLNVAL))
+			continue; /* not open: a run goes on behind it */
+		closes = fd != report && is_closed_by_exec(fd);
+		if (closes && first < 0)
+			first = fd;
+		if (!closes && first >= 0) {
+			close_run(first, fd - 1);
+			first = -1;
 		}
 	}
 	if (first >= 0)
-		close_run(first, last);
+		close_run(first, RAWFORK_CLOSED_EARLY - 1);
 }
 
 static int set_terminal(const struct rawfork_image *im)
@@ -382,22 +361,23 @@ static void restore_nofile(const struct rawfork_image *im)
 		syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, old, NULL);
 }
 
-static int execute(struct rawfork_image *im, uint64_t mask, int reset, int *report)
+static int execute(struct rawfork_image *im, const struct rawfork_way *way, int *report)
 {
-	int step, list = open_descriptors();
+	int step;
 
 	if (im->plan->ncaps > 0) /* setuid would drop what raise_ambient needs */
 		TRY(KEEPCAPS, syscall(SYS_prctl, PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L));
 	if ((step = set_session(im)))
 		return step;
-	set_signals(mask, reset);
+	set_signals(way->mask, way->reset);
 	if ((step = unshare_namespaces(im)) || (step = set_credential(im)) || (step = raise_ambient(im)))
 		return step;
 	if (im->dir[0])
 		TRY(CHDIR, syscall(SYS_chdir, im->dir));
-	if ((step = set_pdeathsig(im)) || (step = set_files(im, report, &list)) || (step = set_terminal(im)))
+	if ((step = set_pdeathsig(im)) || (step = set_files(im, report)) || (step = set_terminal(im)))
 		return step;
-	close_before_exec(list, *report);
+	if (way->close_early)
+		close_before_exec(*report);
 	restore_nofile(im);
 	if (has(im, RAWFORK_PTRACE)) /* last, so that nothing but the program is traced */
 		TRY(PTRACE, syscall(SYS_ptrace, PTRACE_TRACEME, 0L, 0L, 0L));
@@ -405,11 +385,11 @@ static int execute(struct rawfork_image *im, uint64_t mask, int reset, int *repo
 	return RAWFORK_NO_STEP;
 }
 
-struct rawfork_failure rawfork_execute(struct rawfork_image *image, uint64_t mask, int reset, int *report)
+struct rawfork_failure rawfork_execute(struct rawfork_image *image, const struct rawfork_way *way, int *report)
 {
 	struct rawfork_failure f;
 
-	f.step = execute(image, mask, reset, report);
+	f.step = execute(image, way, report);
 	f.error = errno;
 	return f;
 }

@@ -140,17 +140,27 @@ struct rawfork_failure {
 	int32_t error; /* errno */
 };
 
+/* Descriptors from this number on are left to execve to close: to ask for each
+ * whether it is close-on-exec would take longer than the rest of a start. */
+#define RAWFORK_CLOSED_EARLY 256
+
+/* What rawfork_execute must know of the child that it runs in. */
+struct rawfork_way {
+	uint64_t mask;   /* the new program's */
+	int reset;       /* set handlers to the default actions: they aren't yet */
+	int close_early; /* have what is close-on-exec closed when execve succeeds */
+};
+
 /*
  * rawfork_execute runs a linked plan and doesn't return, unless a step fails: it
  * returns that step and its errno, and the caller must report them and _exit.
  *
  * It must run in a child: one of fork, or one of vfork on a stack of its own.
- * All signals must be blocked; mask is the mask that the new program gets. With
- * reset, handlers are set back to the default actions first; without, they must
- * be so already. report is the descriptor that the caller will report by, or -1:
- * it is moved out of the way of the plan's descriptors, and is close-on-exec.
+ * All signals must be blocked. report is the descriptor that the caller will report
+ * by, or -1: it is moved out of the way of the plan's descriptors, and is
+ * close-on-exec.
  */
-struct rawfork_failure rawfork_execute(struct rawfork_image *image, uint64_t mask, int reset, int *report);
+struct rawfork_failure rawfork_execute(struct rawfork_image *image, const struct rawfork_way *way, int *report);
 
 /*
  * rawfork_write_maps writes a plan's setgroups, uid_map and gid_map files: of

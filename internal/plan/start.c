@@ -44,10 +44,9 @@ struct start {
 	struct rawfork_image image;
 	struct rawfork_started *started;
 	const struct rawfork_birth *birth; /* NULL: the child is the caller's */
-	uint64_t mask; /* the new program's */
+	struct rawfork_way way;
 	int report[2]; /* how a forked child tells its failure */
 	int sync[2];   /* how it is told that its id maps are written */
-	int reset;     /* handlers are not reset by clone3 */
 };
 
 /* What a forked child is told once it may go on. */
@@ -84,7 +83,7 @@ static uint64_t block_signals(struct start *s)
 	uint64_t old;
 
 	set_mask(~0ull, &old);
-	s->mask = s->birth ? s->birth->mask : old;
+	s->way.mask = s->birth ? s->birth->mask : old;
 	return old;
 }
 
@@ -254,7 +253,7 @@ static void run_forked(struct start *s)
 	if (f.step == 0)
 		f = prepare(s);
 	if (f.step == 0)
-		f = rawfork_execute(&s->image, s->mask, s->reset, &s->report[1]);
+		f = rawfork_execute(&s->image, &s->way, &s->report[1]);
 	syscall(SYS_write, s->report[1], &f, sizeof(f));
 	for (;;)
 		syscall(SYS_exit_group, EXIT_NOT_EXECUTED);
@@ -267,7 +266,7 @@ static void run_vforked(struct start *s)
 	struct rawfork_failure f = prepare(s);
 
 	if (f.step == 0)
-		f = rawfork_execute(&s->image, s->mask, s->reset, &report);
+		f = rawfork_execute(&s->image, &s->way, &report);
 	s->started->failure = f;
 	for (;;)
 		syscall(SYS_exit_group, EXIT_NOT_EXECUTED);
@@ -280,7 +279,7 @@ static pid_t fork_copy(struct start *s)
 	struct clone3_args a;
 	pid_t pid;
 
-	s->reset = 1;
+	s->way.reset = 1;
 	if (!needs_clone(s)) {
 		/* No atfork handlers: the child makes raw system calls only, and needs
 		 * none of the pages that they would have it copy. */
@@ -289,7 +288,7 @@ static pid_t fork_copy(struct start *s)
 		clone_arguments(s, &a);
 		if (needs_clone3(&a)) {
 			a.flags |= CLONE_CLEAR_SIGHAND_FLAG;
-			s->reset = 0;
+			s->way.reset = 0;
 			pid = syscall(SYS_clone3, &a, sizeof(a));
 		} else {
 			pid = legacy_clone(&a, NULL, s);
@@ -360,7 +359,7 @@ static long vfork_on_stack(struct start *s, char *stack, size_t size)
 	a.stack_size = size;
 	if (!__atomic_load_n(&no_clone3, __ATOMIC_RELAXED) || needs_clone3(&a)) {
 		a.flags |= CLONE_CLEAR_SIGHAND_FLAG;
-		s->reset = 0;
+		s->way.reset = 0;
 		pid = clone_on_stack(SYS_clone3, (long)&a, sizeof(a), 0, run_vforked, s);
 		a.flags &= ~CLONE_CLEAR_SIGHAND_FLAG;
 		/* Seccomp filters that can't look into the arguments say ENOSYS. */
@@ -368,7 +367,7 @@ static long vfork_on_stack(struct start *s, char *stack, size_t size)
 			__atomic_store_n(&no_clone3, 1, __ATOMIC_RELAXED);
 	}
 	if (pid == -ENOSYS && !needs_clone3(&a)) {
-		s->reset = 1;
+		s->way.reset = 1;
 		pid = legacy_clone(&a, run_vforked, s);
 	}
 	return pid;
@@ -412,6 +411,8 @@ static void start_by_vfork(struct start *s)
 /* take_plan checks and links: 0, or a failure. */
 static int take_plan(struct start *s, void *plan, size_t size)
 {
+	/* The helper has nothing open for writing but what the plan wants. */
+	s->way.close_early = s->birth == NULL;
 	memset(s->started, 0, sizeof(*s->started));
 	s->started->pid = s->started->pidfd = -1;
 	if (rawfork_plan_check(plan, size) != 0) {
