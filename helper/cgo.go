@@ -22,7 +22,7 @@ const (
 	typeHello   = C.RF_HELLO
 	typeGo      = C.RF_GO
 	typeExec    = C.RF_EXEC
-	typeBorn    = C.RF_BORN
+	typePidFD   = C.RF_PIDFD
 	typeReply   = C.RF_REPLY
 	typeWaiting = C.RF_WAITING
 	typeLost    = C.RF_LOST
@@ -69,6 +69,9 @@ type (
 	cUint   = C.uint32_t
 	cUint64 = C.uint64_t
 )
+
+// born is what the helper shares with us of the start of a program.
+type born = C.struct_rf_born
 
 // execHeader is what stands ahead of the plan in an exec request.
 type execHeader = C.struct_rf_exec

@@ -23,6 +23,7 @@ const (
 type conn struct {
 	file *os.File
 	raw  syscall.RawConn
+	born []byte                     // the memory of mapBorn
 	hear func(kind uint16, pid int) // gets what comes, before a reply is given on
 
 	send sync.Mutex // one message at a time, which may be several packets
@@ -36,8 +37,7 @@ type conn struct {
 // call is a request that waits for its answer.
 type call struct {
 	answer chan reply
-	born   bool // a child has told its pid
-	reply       // what is known so far
+	reply  // what is known so far
 }
 
 // reply is what the helper says of one request. With an error, a pid above 0 is
@@ -49,10 +49,12 @@ type reply struct {
 	err   error // an errno; ErrEnded when no answer came
 }
 
-// newConn takes ownership of sock, which is non-blocking, and listens on it.
-func newConn(sock int, hear func(kind uint16, pid int)) *conn {
+// newConn takes ownership of sock, which is non-blocking, and of the memory of mapBorn,
+// and listens.
+func newConn(sock int, born []byte, hear func(kind uint16, pid int)) *conn {
 	c := &conn{
 		file:    os.NewFile(uintptr(sock), "helper"),
+		born:    born,
 		hear:    hear,
 		pending: make(map[uint64]*call),
 		ended:   make(chan struct{}),
@@ -166,6 +168,12 @@ func (c *conn) listen() {
 	pending := c.pending
 	c.pending = nil
 	c.mu.Unlock()
+	id, pid := lastBorn(c.born)
+	unix.Munmap(c.born)
+	if this := pending[id]; this != nil && pid > 0 {
+		c.hear(typeReply, pid)
+		this.pid = pid
+	}
 	for _, this := range pending {
 		this.err = ErrEnded
 		this.answer <- this.reply
@@ -202,8 +210,8 @@ func (c *conn) take(packet []byte, fd int) {
 	id := binary.NativeEndian.Uint64(packet[8:])
 	this := c.pending[id]
 	switch {
-	case this != nil && kind == typeBorn && !this.born:
-		this.born, this.pid, this.pidfd = true, pid, fd
+	case this != nil && kind == typePidFD && this.pidfd < 0:
+		this.pidfd = fd
 		return
 	case this != nil && kind == typeReply:
 		delete(c.pending, id)

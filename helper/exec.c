@@ -42,40 +42,31 @@ static struct rawfork_failure failed(int step)
 	return (struct rawfork_failure){ step, errno };
 }
 
-/*
- * Nobody who asked for the program may be left without its pid, so the child itself
- * tells it: a helper that is killed after this changes nothing any more, and before
- * it there is no program.
- */
-static int tell_birth(const struct caller *c, int sock, int32_t pid)
+/* The pidfd is the child's own to open: by the pid it might be another's already. */
+static int send_pidfd(const struct caller *c, int sock, int32_t pid)
 {
 	struct rf_reply body = { .pid = pid };
-	struct rf_header h = { RF_MAGIC, RF_VERSION, RF_BORN, c->id, sizeof body, 0 };
+	struct rf_header h = { RF_MAGIC, RF_VERSION, RF_PIDFD, c->id, sizeof body, 1 };
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec vec[2] = { { &h, sizeof h }, { &body, sizeof body } };
-	struct msghdr msg = { .msg_iov = vec, .msg_iovlen = 2 };
-	int pidfd = -1;
+	struct msghdr msg = { .msg_iov = vec, .msg_iovlen = 2,
+			      .msg_control = &control, .msg_controllen = sizeof control };
+	/* getpid: in a new pid namespace pid is another number. */
+	int pidfd = syscall(SYS_pidfd_open, (long)syscall(SYS_getpid), 0L);
 
-	if (c->pidfd) {
-		/* By its own pid: in a new pid namespace that is another number. */
-		pidfd = syscall(SYS_pidfd_open, (long)syscall(SYS_getpid), 0L);
-		if (pidfd < 0)
-			return -1;
-		h.nfds = 1;
-		memset(&control, 0, sizeof control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof pidfd);
-		memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof control;
-	}
+	if (pidfd < 0)
+		return -1;
+	memset(&control, 0, sizeof control);
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(sizeof pidfd);
+	memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
 	if (syscall(SYS_sendmsg, sock, &msg, MSG_NOSIGNAL) < 0)
 		return -1;
-	return pidfd < 0 ? 0 : syscall(SYS_close, pidfd);
+	return syscall(SYS_close, pidfd);
 }
 
 static void inherit_ignored(const struct caller *c)
@@ -96,7 +87,7 @@ static struct rawfork_failure inherit(const struct rawfork_birth *birth, int32_t
 	const struct caller *c = birth->arg;
 	const struct rf_exec *x = c->exec;
 
-	if (tell_birth(c, birth->report, pid) < 0)
+	if (c->pidfd && send_pidfd(c, birth->report, pid) < 0)
 		return failed(RAWFORK_STEP_TELL);
 	if (c->dir >= 0 && syscall(SYS_fchdir, c->dir) < 0)
 		return failed(RAWFORK_STEP_INHERIT_DIR);
@@ -143,7 +134,7 @@ static int take_nproc(const struct rf_exec *x, struct rlimit *old)
 	return !setrlimit(RLIMIT_NPROC, &limit);
 }
 
-struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
+struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born)
 {
 	size_t size;
 	struct rawfork_plan *plan = rf_exec_plan(m->body, m->header.length, &size);
@@ -156,7 +147,8 @@ struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
 		.helper_ignored = ignored_signals(),
 	};
 	struct rawfork_birth birth = {
-		.prepare = inherit, .arg = &c, .mask = c.exec->mask, .report = sock,
+		.born = &born->pid, .prepare = inherit, .arg = &c,
+		.mask = c.exec->mask, .report = sock,
 	};
 	struct rawfork_started started;
 	struct rlimit nproc;
@@ -174,6 +166,8 @@ struct rf_reply rf_spawn_exec(struct rf_message *m, int sock)
 	for (uint32_t i = 0; i < plan->nfds; i++)
 		if (fds[i] != RF_NOT_OPEN)
 			fds[i] = m->fds[fds[i]];
+	born->pid = -1;
+	born->id = m->header.id;
 	taken = take_nproc(c.exec, &nproc);
 	rawfork_start_for_parent(plan, size, &birth, &started);
 	if (taken)

@@ -33,8 +33,9 @@ type Helper struct {
 	dir syscall.Stat_t // the helper's working directory
 	env []string       // the helper's environment
 
-	state  atomic.Pointer[state] // what the helper's children inherit from it
-	limits allLimits             // the helper's own
+	state      atomic.Pointer[state] // what the helper's children inherit from it
+	limits     allLimits             // the helper's own
+	limitsText string                // the same, as /proc tells them
 
 	exited chan struct{} // closed when the process is reaped
 	done   chan struct{} // closed when all that was the helper's is reaped
@@ -107,15 +108,21 @@ func start(options Options) (*Helper, error) {
 	binary.NativeEndian.PutUint32(hello[nonceLen:], uint32(options.Ready))
 	mark := fmt.Sprintf("%s=3:%s", markName, hex.EncodeToString(hello[:nonceLen]))
 
-	err = h.exec(append(h.env, mark), theirs)
+	memory, memoryFD, err := mapBorn()
+	if err == nil {
+		defer unix.Close(memoryFD)
+		if err = h.exec(append(h.env, mark), theirs); err != nil {
+			unix.Munmap(memory)
+		}
+	}
 	unix.Close(theirs)
 	if err != nil {
 		unix.Close(ours)
 		return nil, err
 	}
-	h.conn = newConn(ours, h.hear)
+	h.conn = newConn(ours, memory, h.hear)
 	go h.reap()
-	if r := h.conn.request(typeHello, hello, nil); r.err != nil {
+	if r := h.conn.request(typeHello, hello, []int{memoryFD}); r.err != nil {
 		h.Close()
 		return nil, fmt.Errorf("greeting: %w", r.err)
 	}
@@ -185,7 +192,7 @@ func (h *Helper) hear(kind uint16, pid int) {
 	switch kind {
 	case typeWaiting:
 		h.waiting[pid] = true
-	case typeReply, typeBorn:
+	case typeReply:
 		delete(h.waiting, pid) // it has a task now
 		h.told[h.tolds%len(h.told)] = pid
 		h.tolds++

@@ -22,6 +22,7 @@
 
 static struct {
 	int parent;         /* the socket */
+	volatile struct rf_born *born; /* what the parent knows of a program's start */
 	int parent_pidfd;   /* ends when the parent does, whoever holds the socket */
 	uint32_t ready;     /* children to keep waiting */
 	int boot_failures;  /* since the last child that booted, or the last request */
@@ -176,7 +177,7 @@ static void serve_exec(struct rf_message *m)
 	if (error)
 		tell(RF_REPLY, m->header.id, -1, error);
 	else
-		send_reply(RF_REPLY, m->header.id, rf_spawn_exec(m, helper.parent));
+		send_reply(RF_REPLY, m->header.id, rf_spawn_exec(m, helper.parent, helper.born));
 }
 
 /* Returns 1 in a new child, which leaves the loop. */
@@ -270,7 +271,8 @@ static void loop(void)
 	}
 }
 
-void rf_helper_main(int sock, int parent_pidfd, uint64_t hello_id, uint32_t ready)
+void rf_helper_main(int sock, int parent_pidfd, volatile struct rf_born *born,
+		    uint64_t hello_id, uint32_t ready)
 {
 #ifdef M_MMAP_THRESHOLD
 	/* Else the memory of the largest message so far would be kept. */
@@ -278,6 +280,7 @@ void rf_helper_main(int sock, int parent_pidfd, uint64_t hello_id, uint32_t read
 #endif
 	helper.parent = sock;
 	helper.parent_pidfd = parent_pidfd;
+	helper.born = born;
 	helper.ready = ready;
 	tell(RF_REPLY, hello_id, getpid(), 0);
 	loop();

@@ -34,11 +34,12 @@ int rf_spawn_ready(struct rf_waiting *w);
 
 /*
  * rf_spawn_exec starts the program of a checked RF_EXEC, as a child of the helper's
- * parent, and closes the message's descriptors. The child tells its pid over sock
- * before it executes. The result's pid is that child, or -1 if none was made; when
- * a step failed the child has ended, for the parent to reap.
+ * parent, and closes the message's descriptors. *born says which child it is before
+ * that runs; a pidfd that the plan asks for goes over sock before the child executes.
+ * The result's pid is that child, or -1 if none was made; when a step failed the child
+ * has ended, for the parent to reap.
  */
-struct rf_reply rf_spawn_exec(struct rf_message *m, int sock);
+struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born);
 
 /* rf_spawn_prepare remembers what a child must put back: name, title, mask.
  * Returns 0 or -errno. */
@@ -48,6 +49,7 @@ int rf_spawn_prepare(void);
 void rf_keep_only(const int *fds, uint32_t n);
 
 /* rf_helper_main serves the parent; it returns in a child that is to run Go. */
-void rf_helper_main(int sock, int parent_pidfd, uint64_t hello_id, uint32_t ready);
+void rf_helper_main(int sock, int parent_pidfd, volatile struct rf_born *born,
+		    uint64_t hello_id, uint32_t ready);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -105,6 +106,17 @@ static void open_standard(void)
 		close(fd);
 }
 
+/* Maps what came with the greeting. No child of fork has it. Returns 0 or -errno. */
+static int map_born(int fd, volatile struct rf_born **born)
+{
+	void *memory = mmap(NULL, sizeof **born, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (memory == MAP_FAILED || madvise(memory, sizeof **born, MADV_DONTFORK))
+		return -errno;
+	*born = memory;
+	return 0;
+}
+
 /* Becomes the helper if this start of the program is to be one. */
 __attribute__((constructor)) static void start(void)
 {
@@ -112,6 +124,7 @@ __attribute__((constructor)) static void start(void)
 	uint8_t nonce[RF_NONCE];
 	struct rf_message m;
 	struct rf_hello hello;
+	volatile struct rf_born *born = NULL;
 	int sock, pidfd, error;
 
 	if (!take_mark(mark, sizeof mark))
@@ -120,15 +133,18 @@ __attribute__((constructor)) static void start(void)
 		refuse("it is malformed");
 	check_socket(sock, &pidfd);
 	if (rf_receive(sock, &m) <= 0 || m.header.type != RF_HELLO ||
-	    m.header.length != sizeof hello)
+	    m.header.length != sizeof hello || m.header.nfds != 1)
 		refuse("no greeting came over its socket");
 	memcpy(&hello, m.body, sizeof hello);
 	if (memcmp(hello.nonce, nonce, sizeof nonce))
 		refuse("the greeting over its socket doesn't match");
+	error = map_born(m.fds[0], &born);
+	rf_message_free(&m);
 	rf_keep_only((int[]){ sock, pidfd }, pidfd < 0 ? 1 : 2);
 	fcntl(sock, F_SETFD, FD_CLOEXEC);
 	open_standard();
-	error = rf_spawn_prepare();
+	if (!error)
+		error = rf_spawn_prepare();
 	if (error) {
 		struct rf_reply body = { -1, -error, 0 };
 		struct rf_header h = { RF_MAGIC, RF_VERSION, RF_REPLY, m.header.id, sizeof body, 0 };
@@ -136,6 +152,5 @@ __attribute__((constructor)) static void start(void)
 		rf_send(sock, &h, &body, NULL);
 		_exit(1);
 	}
-	rf_message_free(&m);
-	rf_helper_main(sock, pidfd, m.header.id, hello.ready);
+	rf_helper_main(sock, pidfd, born, m.header.id, hello.ready);
 }

@@ -30,22 +30,20 @@ static int took(struct text *t, ssize_t n)
 	return 0;
 }
 
+/* These files are one record each, which the kernel gives as a whole. */
 static int take_file(struct text *t, int dir, const char *name)
 {
 	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC), error;
-	ssize_t n, got = 0;
+	ssize_t n;
 
 	if (fd < 0)
 		return took(t, -1);
-	do {
-		n = read(fd, t->at + got, t->left - got);
-		if (n > 0)
-			got += n;
-	} while ((n > 0 && (size_t)got < t->left) || (n < 0 && errno == EINTR));
+	while ((n = read(fd, t->at, t->left)) < 0 && errno == EINTR)
+		;
 	error = errno;
 	close(fd);
 	errno = error;
-	return took(t, n < 0 ? n : got);
+	return took(t, n);
 }
 
 static int take_root(struct text *t, int dir)
@@ -92,7 +90,8 @@ int rf_state_read(int32_t pid, char *text, size_t size)
 	if (dir < 0)
 		return -errno;
 	(void)((error = take_file(&t, dir, "status")) || (error = take_file(&t, dir, "stat")) ||
-	       (error = take_file(&t, dir, "cgroup")) || (error = take_root(&t, dir)) ||
+	       (error = take_file(&t, dir, "limits")) || (error = take_file(&t, dir, "cgroup")) ||
+	       (error = take_root(&t, dir)) ||
 	       (error = take_namespaces(&t, dir)));
 	close(dir);
 	return error ? error : (int)(size - t.left);

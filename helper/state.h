@@ -12,10 +12,10 @@
 
 /*
  * rf_state_read reads the state of the process pid, or of the calling thread when pid
- * is 0. text gets, each with a NUL behind it: the files status, stat and cgroup of its
- * directory in /proc, its root directory as device:inode, and its namespaces. What an
- * older kernel hasn't got and what the caller may not see is empty. Returns the length
- * of text, or -errno: -ERANGE when text is too small.
+ * is 0. text gets, each with a NUL behind it: the files status, stat, limits and cgroup
+ * of its directory in /proc, its root directory as device:inode, and its namespaces.
+ * What an older kernel hasn't got and what the caller may not see is empty. Returns the
+ * length of text, or -errno: -ERANGE when text is too small.
  */
 int rf_state_read(int32_t pid, char *text, size_t size);
 

@@ -56,6 +56,7 @@ type caller struct {
 	umask         uint32
 	mask, ignored uint64 // signals
 	pgid          int
+	limitsText    string // of /proc/PID/limits
 	limits        allLimits
 	dir           int // O_PATH, the receiver's to close; -1 where it is the helper's
 }
@@ -73,7 +74,8 @@ func stateOf(pid int) (s state, c caller, err error) {
 		return s, c, fmt.Errorf("read the state of process %d: %w", pid, err)
 	}
 	parts := strings.Split(string(text[:n]), "\x00")
-	status, stat, rest := parts[0], parts[1], parts[2:]
+	status, stat, rest := parts[0], parts[1], parts[3:]
+	c.limitsText = parts[2]
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
@@ -103,11 +105,12 @@ func stateOf(pid int) (s state, c caller, err error) {
 
 // remember notes what the helper's children inherit from it.
 func (h *Helper) remember() error {
-	s, _, err := stateOf(h.pid)
+	s, c, err := stateOf(h.pid)
 	if err != nil {
 		return err
 	}
 	h.state.Store(&s)
+	h.limitsText = c.limitsText
 	if h.limits, err = readLimits(h.pid); err != nil {
 		return os.NewSyscallError("prlimit", err)
 	}
@@ -139,8 +142,11 @@ func (h *Helper) caller() (caller, error) {
 		}
 		h.state.Store(&theirs)
 	}
-	if c.limits, err = readLimits(0); err != nil {
-		return c, os.NewSyscallError("prlimit", err)
+	c.limits = h.limits
+	if c.limitsText != h.limitsText {
+		if c.limits, err = readLimits(0); err != nil {
+			return c, os.NewSyscallError("prlimit", err)
+		}
 	}
 	c.dir, err = h.changedDir()
 	return c, err

@@ -17,19 +17,20 @@
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 2u
+#define RF_VERSION 3u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
 #define RF_NONCE   16u
 
 enum rf_type {
-	RF_HELLO = 1,  /* request: struct rf_hello; answered by RF_REPLY */
+	RF_HELLO = 1,  /* request: struct rf_hello, and a memory file of a struct
+	                  rf_born; answered by RF_REPLY */
 	RF_GO,         /* request: struct rf_go, a name, an environment */
 	RF_EXEC,       /* request: struct rf_exec, a plan (internal/plan/plan.h) */
 	RF_REPLY = 16, /* answer: struct rf_reply */
-	RF_BORN,       /* from the child of an RF_EXEC, ahead of the answer: struct
-	                  rf_reply, with its pidfd if the plan asks for one */
+	RF_PIDFD,      /* from the child of an RF_EXEC whose plan asks for a pidfd,
+	                  ahead of the answer: struct rf_reply, with the pidfd */
 	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
 	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */
 	RF_BOOTED,     /* from a ready child to the helper: Go runs */
@@ -48,6 +49,16 @@ struct rf_hello {
 	uint8_t  nonce[RF_NONCE]; /* the one in the mark */
 	uint32_t ready;           /* children to keep booted */
 	uint32_t pad;
+};
+
+/*
+ * The child that an RF_EXEC has made, in memory that parent and helper share. The
+ * kernel writes the pid before the child runs, so when the helper is killed, whatever
+ * it was doing, the parent knows of each child.
+ */
+struct rf_born {
+	uint64_t id;  /* of the request */
+	int32_t pid;  /* or -1: not yet, or not at all */
 };
 
 #define RF_GO_DIR  1u /* the last descriptor is the working directory */

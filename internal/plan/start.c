@@ -148,7 +148,7 @@ static void clone_arguments(const struct start *s, struct clone3_args *a)
 	a->exit_signal = SIGCHLD;
 	if (s->birth) { /* the exit signal is then the caller's own */
 		a->flags |= CLONE_PARENT_FLAG | CLONE_PARENT_SETTID_FLAG;
-		a->parent_tid = (uintptr_t)&s->started->pid;
+		a->parent_tid = (uintptr_t)s->birth->born;
 		a->exit_signal = 0;
 	} else if (p->flags & RAWFORK_PIDFD) {
 		a->flags |= CLONE_PIDFD_FLAG;
@@ -237,10 +237,10 @@ static struct rawfork_failure await_maps(struct start *s)
 	return go.failure;
 }
 
-static struct rawfork_failure prepare(const struct start *s)
+static struct rawfork_failure prepare(const struct start *s, int32_t pid)
 {
 	if (s->birth)
-		return s->birth->prepare(s->birth, s->started->pid);
+		return s->birth->prepare(s->birth, pid);
 	return (struct rawfork_failure){ 0, 0 };
 }
 
@@ -251,7 +251,7 @@ static void run_forked(struct start *s)
 	if (s->sync[0] >= 0)
 		f = await_maps(s);
 	if (f.step == 0)
-		f = prepare(s);
+		f = prepare(s, s->started->pid);
 	if (f.step == 0)
 		f = rawfork_execute(&s->image, &s->way, &s->report[1]);
 	syscall(SYS_write, s->report[1], &f, sizeof(f));
@@ -263,7 +263,7 @@ static void run_forked(struct start *s)
 static void run_vforked(struct start *s)
 {
 	int report = s->birth ? s->birth->report : -1;
-	struct rawfork_failure f = prepare(s);
+	struct rawfork_failure f = prepare(s, s->birth ? *s->birth->born : 0);
 
 	if (f.step == 0)
 		f = rawfork_execute(&s->image, &s->way, &report);

@@ -44,12 +44,13 @@ void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *
 /*
  * How the helper process makes a child for its parent: a sibling of its own.
  *
- * prepare runs in the child, ahead of the plan and with all signals blocked, and
- * may have the helper's memory: raw system calls only. pid is the child as the
- * parent sees it. report stays open until the program is executed, so that the
- * parent can tell when.
+ * The kernel writes the child's pid, as the parent sees it, to *born before the child
+ * runs. prepare runs in the child, ahead of the plan and with all signals blocked,
+ * and may have the helper's memory: raw system calls only. pid is the child's again.
+ * report stays open until the program is executed, so that the parent can tell when.
  */
 struct rawfork_birth {
+	volatile int32_t *born;
 	struct rawfork_failure (*prepare)(const struct rawfork_birth *birth, int32_t pid);
 	const void *arg; /* for prepare */
 	uint64_t mask;   /* the new program's */
