@@ -2,7 +2,7 @@
 
 // Bench measures rawfork against the same work in C, in one run: Fork against a
 // loop of fork, _exit and waitpid at several heap sizes, the methods of ForkExec
-// against syscall.ForkExec and against C, and the echo server of the examples against
+// against syscall.ForkExec and against C, package helper, and the echo server of the examples against
 // one written in C. What is compared takes turns, so that a
 // change of the machine's load meets both.
 //
@@ -28,7 +28,7 @@ func main() {
 	helper.Init() // for the Go children of the servers
 	out := flag.String("o", "", "also write the report to this `file`")
 	rounds := flag.Int("rounds", 40, "turns of each side")
-	only := flag.String("only", "", "fork, start, echo, serve or forkall")
+	only := flag.String("only", "", "fork, start, helper, echo, serve or forkall")
 	role := flag.String("server", "", "play this server, for a measuring process")
 	ballast := flag.Int("ballast", 0, "how many MB the server uses")
 	flag.Parse()
@@ -61,7 +61,7 @@ func run(out, only string, rounds int) error {
 	for _, part := range []struct {
 		name string
 		run  func(io.Writer, int) error
-	}{{"fork", benchFork}, {"start", benchStart}, {"echo", benchEcho}, {"serve", func(w io.Writer, rounds int) error { return benchServe(w, (rounds+3)/4) }}, {"forkall", benchForkall}} {
+	}{{"fork", benchFork}, {"start", benchStart}, {"helper", func(w io.Writer, rounds int) error { return benchHelper(w, (rounds+3)/4) }}, {"echo", benchEcho}, {"serve", func(w io.Writer, rounds int) error { return benchServe(w, (rounds+3)/4) }}, {"forkall", benchForkall}} {
 		if only != "" && only != part.name {
 			continue
 		}

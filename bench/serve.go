@@ -55,6 +55,12 @@ const (
 
 // play is one of the servers, with so many MB of memory in use, until SIGTERM.
 func play(name string, ballast int) error {
+	switch name {
+	case playStamp:
+		os.Exit(stamp(os.NewFile(3, "stamp")))
+	case playParent:
+		return playKilled()
+	}
 	if ballast > 0 {
 		heap, err := resident(ballast << 20)
 		if err != nil {

@@ -25,6 +25,7 @@ import (
 
 const (
 	startsATurn   = 8
+	descriptors   = 10000
 	parallel      = 1000 // starts of one turn
 	parallelBy    = 16   // goroutines
 	parallelTurns = 4    // for one of them there are so many of the sequential ones
@@ -83,22 +84,65 @@ func benchStart(w io.Writer, rounds int) error {
 	defer os.RemoveAll(filepath.Dir(path))
 	fmt.Fprintf(w, "\nstart of a static program that exits at once, and wait; %d turns of %d starts\n", rounds, startsATurn)
 	fmt.Fprintln(w, "targets: vfork and spawn ≤ 1.0 of syscall.ForkExec within the interval, fork ≤ 1.05 of the same in C")
-	fmt.Fprintf(w, "%-8s  %-8s  %-24s  %-24s  %s\n", "heap", "method", "µs", "to syscall.ForkExec", "to the same in C")
+	startHeader(w)
 	for _, mb := range []int{16, 256, 1024} {
 		heap, err := resident(mb << 20)
 		if err != nil {
 			return err
 		}
-		err = compareStarts(w, fmt.Sprintf("%d MB", mb), starters(path), rounds)
+		_, err = compareStarts(w, fmt.Sprintf("%d MB", mb), starters(path), rounds)
 		unix.Munmap(heap)
 		if err != nil {
 			return err
 		}
 	}
+	if err := withDescriptors(w, path, rounds); err != nil {
+		return err
+	}
 	return compareParallel(w, path, max(rounds/parallelTurns, 3))
 }
 
-func compareStarts(w io.Writer, heap string, list []starter, rounds int) error {
+// withDescriptors compares the methods in a process with very many descriptors.
+func withDescriptors(w io.Writer, path string, rounds int) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	open := make([]int, 0, descriptors)
+	defer func() {
+		for _, fd := range open {
+			unix.Close(fd)
+		}
+	}()
+	for range descriptors {
+		fd, err := unix.FcntlInt(null.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err == unix.EMFILE {
+			fmt.Fprintf(w, "the limit on open files leaves %d of %d descriptors\n", len(open), descriptors)
+			break
+		}
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		open = append(open, fd)
+	}
+	if n := len(open); n > 10 { // some must be free for the measurement itself
+		for _, fd := range open[n-10:] {
+			unix.Close(fd)
+		}
+		open = open[:n-10]
+	}
+	_, err = compareStarts(w, fmt.Sprint(descriptors, " fds"), starters(path), rounds)
+	return err
+}
+
+func startHeader(w io.Writer) {
+	fmt.Fprintf(w, "%-9s  %-8s  %-24s  %-24s  %s\n", "heap", "method", "µs", "to syscall.ForkExec", "to the same in C")
+}
+
+// compareStarts has the starters take turns, writes a line for each and returns their
+// turns.
+func compareStarts(w io.Writer, heap string, list []starter, rounds int) (map[string][]float64, error) {
 	runtime.GC()
 	turns, err := takeTurns(list, rounds, func(s starter) (float64, error) {
 		took, err := s.run(startsATurn)
@@ -109,18 +153,18 @@ func compareStarts(w io.Writer, heap string, list []starter, rounds int) error {
 		return float64(took[len(took)/2].Nanoseconds()) / 1e3, nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, s := range list {
 		inC := ""
 		if floor := turns["C "+s.name]; floor != nil {
 			inC = median(ratios(turns[s.name], floor), "%.3f")
 		}
-		line := fmt.Sprintf("%-8s  %-8s  %-24s  %-24s  %s", heap, s.name, median(turns[s.name], "%.0f"),
+		line := fmt.Sprintf("%-9s  %-8s  %-24s  %-24s  %s", heap, s.name, median(turns[s.name], "%.0f"),
 			median(ratios(turns[s.name], turns[rawfork.BySyscall.String()]), "%.3f"), inC)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
-	return nil
+	return turns, nil
 }
 
 func compareParallel(w io.Writer, path string, rounds int) error {
