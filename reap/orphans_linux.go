@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rawfork/internal/rawcall"
 )
 
 // orphans is the Reaper's part that takes orphans.
@@ -85,11 +87,11 @@ func (r *Reaper) takeOrphan(pid int) (exit Exit, ok bool) {
 	if known {
 		return Exit{}, false
 	}
-	fd, err := pidfdOpen(pid)
+	fd, err := rawcall.PidfdOpen(pid)
 	if err != nil {
 		return Exit{}, false
 	}
-	defer closeFD(fd)
+	defer rawcall.Close(fd)
 	if _, ended, err := waitPidfd(fd, unix.WNOWAIT); err != nil || !ended || hasPidfd(pid, fd) {
 		return Exit{}, false
 	}

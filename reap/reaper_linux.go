@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/internal/rawcall"
 )
 
 // Reaper reaps children. Its methods may be called from any number of goroutines.
@@ -50,7 +51,7 @@ func New(options Options) (*Reaper, error) {
 		return nil, fmt.Errorf("reaper: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // or NewFile wouldn't poll it
-		closeFD(fd)
+		rawcall.Close(fd)
 		return nil, fmt.Errorf("reaper: %w", os.NewSyscallError("fcntl", err))
 	}
 	r := &Reaper{
@@ -71,11 +72,11 @@ func New(options Options) (*Reaper, error) {
 
 // pidfdWorks tells whether the kernel has all that a Reaper needs.
 func pidfdWorks() error {
-	fd, err := pidfdOpen(os.Getpid())
+	fd, err := rawcall.PidfdOpen(os.Getpid())
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
-	defer closeFD(fd)
+	defer rawcall.Close(fd)
 	// ECHILD: this process is no child of its own. EINVAL: P_PIDFD isn't known.
 	if _, _, err := waitPidfd(fd, unix.WNOWAIT); err != unix.ECHILD {
 		return fmt.Errorf("waitid of a pidfd: %w", syscall.ENOSYS)
@@ -111,19 +112,19 @@ func (r *Reaper) add(pid int) (*Child, error) {
 	if r.children[pid] != nil {
 		return nil, syscall.EEXIST
 	}
-	fd, err := pidfdOpen(pid)
+	fd, err := rawcall.PidfdOpen(pid)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
 	if _, _, err := waitPidfd(fd, unix.WNOWAIT); err != nil {
-		closeFD(fd)
+		rawcall.Close(fd)
 		return nil, os.NewSyscallError("waitid", err)
 	}
 	// Edge-triggered: a zombie that somebody traces can't be taken before he is done,
 	// of which there is another event.
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(pid)}
 	if err := r.control(unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		closeFD(fd)
+		rawcall.Close(fd)
 		return nil, err
 	}
 	child := &Child{reaper: r, pid: pid, pidfd: fd, done: make(chan struct{})}
@@ -201,11 +202,8 @@ func (r *Reaper) run() {
 	}
 	conn.Read(func(fd uintptr) bool {
 		for {
-			n, err := epollReady(int(fd), events[:])
-			if err == unix.EINTR {
-				continue
-			}
-			if n <= 0 {
+			n, err := rawcall.EpollReady(int(fd), events[:])
+			if err != nil || n == 0 {
 				return false // until the poller says that there is more
 			}
 			for _, event := range events[:n] {
@@ -253,14 +251,14 @@ func (r *Reaper) forget(child *Child) {
 	// Not by the close alone: the set keeps what another process still has open, and
 	// a forked child may have a copy of this pidfd.
 	r.control(unix.EPOLL_CTL_DEL, child.pidfd, nil)
-	closeFD(child.pidfd)
+	rawcall.Close(child.pidfd)
 	delete(r.children, child.pid)
 	close(child.done)
 }
 
 func (r *Reaper) control(op, fd int, event *unix.EpollEvent) error {
 	return rawfork.WithFD(r.epoll, func(epoll int) error {
-		return os.NewSyscallError("epoll_ctl", epollCtl(epoll, op, fd, event))
+		return os.NewSyscallError("epoll_ctl", rawcall.EpollCtl(epoll, op, fd, event))
 	})
 }
 
@@ -313,24 +311,13 @@ func (c *Child) signal(call string, send func() error) error {
 	return nil
 }
 
-// waitPidfd wraps waitid(2) with P_PIDFD, WEXITED and WNOHANG. ok is false when the
-// process has not ended. With WNOWAIT in options it is left to be reaped.
+// waitPidfd takes the status of a process that has ended; ok is false when it hasn't.
+// With WNOWAIT in options it is left to be reaped.
 func waitPidfd(fd, options int) (exit Exit, ok bool, err error) {
-	var info childInfo
 	var usage syscall.Rusage
-	for {
-		err = waitid(fd, &info, options|unix.WEXITED|unix.WNOHANG, &usage)
-		if err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil || info.pid == 0 {
+	pid, status, err := rawcall.WaitPidfd(fd, options, &usage)
+	if err != nil || pid == 0 {
 		return Exit{}, false, err
 	}
-	return Exit{
-		Pid:    int(info.pid),
-		Status: info.waitStatus(),
-		Usage:  usage,
-		Time:   time.Now(),
-	}, true, nil
+	return Exit{Pid: pid, Status: status, Usage: usage, Time: time.Now()}, true, nil
 }

@@ -22,19 +22,21 @@ type Handler interface {
 	prepare() (starter, error)
 }
 
-// starter makes the child that serves a connection, and returns its pid.
-type starter func(conn net.Conn, options childOptions) (pid int, err error)
+// starter makes the child that serves a connection, and returns its pid. The
+// descriptor, which is blocking, stays the caller's.
+type starter func(fd int, from *peer, options childOptions) (pid int, err error)
 
 // childOptions are a Server's wishes as to its children.
 type childOptions struct {
 	endWithParent bool // by PDEATHSIG: the calling thread must be there to stay
+	parent        int  // this process
 }
 
 // Fork is a handler that runs a constrained function in a child of rawfork.Fork:
 // [child.Echo], [child.Discard], or one's own that is marked go:nosplit and go:norace.
 // It may have up to 500 bytes of variables; see package child. The child
-// has the descriptors 0, 1, 2 and the connection, which is non-blocking, and exits
-// with status 0 when the function returns.
+// has the descriptors 0, 1, 2 and the connection, which is blocking, and exits with
+// status 0 when the function returns.
 func Fork(handler func(fd int)) Handler { return forkHandler(handler) }
 
 type forkHandler func(fd int)
@@ -47,7 +49,7 @@ func (h forkHandler) prepare() (starter, error) {
 }
 
 // Program is a handler that starts a program for each connection, as inetd(8) does:
-// the connection, set to blocking, is its standard input and output. Other descriptors
+// the connection, which is blocking, is its standard input and output. Other descriptors
 // of this process, but for 2, it has only if they aren't close-on-exec. It leads a
 // process group.
 type Program struct {
@@ -85,8 +87,8 @@ func (p *Program) prepare() (starter, error) {
 			return nil, fmt.Errorf("program: directory %s: %w", p.Dir, err)
 		}
 	}
-	return func(conn net.Conn, options childOptions) (int, error) {
-		return p.start(path, argv, conn, options)
+	return func(fd int, from *peer, options childOptions) (int, error) {
+		return p.start(path, argv, fd, from, options)
 	}, nil
 }
 

@@ -157,7 +157,7 @@ func begin(t testing.TB, addr net.Addr) net.Conn {
 	return conn
 }
 
-// wantEnd fails the test unless the peer has closed the connection.
+// wantEnd fails the test unless the peer has closed or reset the connection.
 func wantEnd(t testing.TB, conn net.Conn) {
 	t.Helper()
 	got, err := io.ReadAll(conn)

@@ -303,7 +303,8 @@ func TestShutdownBeforeServe(t *testing.T) {
 	}
 }
 
-// Somebody else closes the listener: Serve says so, the children live on.
+// Somebody else closes the listener: Serve says so at the next connection, which it
+// doesn't serve; the children live on.
 func TestListenerClosed(t *testing.T) {
 	listener := listen(t, "tcp")
 	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 10}
@@ -311,8 +312,13 @@ func TestListenerClosed(t *testing.T) {
 	go func() { served <- server.Serve(listener) }()
 	conn := begin(t, listener.Addr())
 	listener.Close()
+	wantEnd(t, dial(t, listener.Addr()))
 	if err := <-served; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve: %v, want %v", err, net.ErrClosed)
+	}
+	if late, err := net.Dial("tcp", listener.Addr().String()); err == nil {
+		t.Error("somebody listens after Serve's return")
+		late.Close()
 	}
 	exchange(t, conn, 1000)
 	if err := server.Shutdown(context.Background()); err != nil {
@@ -326,6 +332,8 @@ func TestListenerClosed(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	echo := serve.Fork(child.Echo)
 	listener := listen(t, "tcp")
+	closed := listen(t, "tcp")
+	closed.Close()
 	h := startHelper(t, 0)
 	for _, test := range []struct {
 		what     string
@@ -339,6 +347,7 @@ func TestBadInput(t *testing.T) {
 		{"MaxChildren -1", &serve.Server{Handler: echo, MaxChildren: -1}, listener, syscall.EINVAL},
 		{"negative deadline", &serve.Server{Handler: echo, MaxChildren: 1, Deadline: -1}, listener, syscall.EINVAL},
 		{"no listener", &serve.Server{Handler: echo, MaxChildren: 1}, nil, syscall.EINVAL},
+		{"closed listener", &serve.Server{Handler: echo, MaxChildren: 1}, closed, net.ErrClosed},
 		{"TLS", &serve.Server{Handler: echo, MaxChildren: 1}, tls.NewListener(listener, nil), errors.ErrUnsupported},
 		{"no program", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "/nowhere/program"}}, listener, os.ErrNotExist},
 		{"program not in PATH", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "no-such-program"}}, listener, exec.ErrNotFound},

@@ -3,8 +3,6 @@
 package serve
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"syscall"
 
@@ -17,12 +15,8 @@ import (
 // setupFailed is the status of a child that couldn't close what it must not keep.
 const setupFailed = 126
 
-func (h forkHandler) start(conn net.Conn, options childOptions) (pid int, err error) {
-	err = rawfork.WithFD(conn, func(fd int) (err error) {
-		pid, err = forkAndHandle(fd, h, options.endWithParent, os.Getpid())
-		return err
-	})
-	return pid, err
+func (h forkHandler) start(fd int, _ *peer, options childOptions) (pid int, err error) {
+	return forkAndHandle(fd, h, options.endWithParent, options.parent)
 }
 
 // forkAndHandle is rawfork.Serve with a beginning of our own: a group of its own, so
@@ -58,46 +52,34 @@ func diesWith(parent int) {
 	}
 }
 
-func (p *Program) start(path string, argv []string, conn net.Conn, options childOptions) (pid int, err error) {
-	err = rawfork.WithFD(conn, func(fd int) (err error) {
-		// Programs expect to wait in read(2). The flag belongs to the open file
-		// description, of which the server's descriptor is used no more.
-		if err := unix.SetNonblock(fd, false); err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		attr := &syscall.ProcAttr{
-			Dir:   p.Dir,
-			Env:   p.env(conn.RemoteAddr()),
-			Files: []uintptr{uintptr(fd), uintptr(fd), 2},
-			Sys:   &syscall.SysProcAttr{Setpgid: true},
-		}
-		if p.Stderr {
-			attr.Files[2] = uintptr(fd)
-		}
-		if options.endWithParent {
-			attr.Sys.Pdeathsig = syscall.SIGKILL
-		}
-		pid, err = p.Method.ForkExec(path, argv, attr)
-		return err
-	})
-	return pid, err
+func (p *Program) start(path string, argv []string, fd int, from *peer, options childOptions) (pid int, err error) {
+	attr := &syscall.ProcAttr{
+		Dir:   p.Dir,
+		Env:   p.env(from.addr()),
+		Files: []uintptr{uintptr(fd), uintptr(fd), 2},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	}
+	if p.Stderr {
+		attr.Files[2] = uintptr(fd)
+	}
+	if options.endWithParent {
+		attr.Sys.Pdeathsig = syscall.SIGKILL
+	}
+	return p.Method.ForkExec(path, argv, attr)
 }
 
-func (h *goHandler) start(conn net.Conn, _ childOptions) (pid int, err error) {
-	holder, ok := conn.(interface{ File() (*os.File, error) })
-	if !ok {
-		return 0, fmt.Errorf("descriptor of %T: %w", conn, errNoFile)
-	}
-	file, err := holder.File()
+func (h *goHandler) start(fd int, _ *peer, _ childOptions) (pid int, err error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return 0, os.NewSyscallError("fcntl", err)
 	}
+	file := os.NewFile(uintptr(own), "connection")
 	defer file.Close()
 	process, err := h.helper.Go(h.name, file)
 	if err != nil {
 		return 0, err
 	}
-	defer process.Release() // the Reaper waits for it
+	defer process.Release() // the loop waits for it
 	// It hasn't executed anything: a child of the helper is a fork of this image.
 	syscall.Setpgid(process.Pid, process.Pid)
 	return process.Pid, nil
