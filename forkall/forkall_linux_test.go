@@ -57,7 +57,7 @@ func runParent(t *testing.T, scenario string, forks int) counts {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if text := stderr.Bytes(); len(text) > 0 {
-		t.Logf("stderr:\n%s", text[:min(len(text), 4000)])
+		t.Logf("stderr:\n%s", text[:min(len(text), 40000)])
 	}
 	if err != nil {
 		t.Fatalf("parent: %v", err)

@@ -221,13 +221,19 @@ void hold_wait(const struct thread *self)
 		sleep_on(self->gate, last, 0);
 }
 
-/* finish tells the caller the result and lets everybody go, the caller first. */
+/*
+ * finish tells the caller the result and lets everybody go, the caller first. From
+ * then on the caller may begin the next try: that one's number, stored in released,
+ * would let its threads run on through hold_wait.
+ */
 static void finish(long value)
 {
+	const uint32_t own = try;
+
 	result = value;
-	atomic_store(&finished, try);
+	atomic_store(&finished, own);
 	wake_all(&finished);
-	atomic_store(&released, try);
+	atomic_store(&released, own);
 	wake_all(&released);
 }
 

@@ -73,7 +73,10 @@ func forkMany(w *world, n int) counts {
 	for i := range n {
 		turns <- true
 		runtime.GOMAXPROCS([]int{1, 2, 8}[i%3])
-		process, err := forkall.Run(func() int { return examine(w) })
+		process, err := forkall.Run(func() int {
+			time.AfterFunc(childLimit*3/4, sayWhere)
+			return examine(w)
+		})
 		if err != nil {
 			mu.Lock()
 			c.Refused++
@@ -93,6 +96,13 @@ func forkMany(w *world, n int) counts {
 	}
 	group.Wait()
 	return c
+}
+
+// sayWhere ends a child that hangs, with the stacks of its goroutines, if the runtime
+// is alive.
+func sayWhere() {
+	debug.SetTraceback("all")
+	panic("the child hangs")
 }
 
 var (
