@@ -264,6 +264,20 @@ func (h *Helper) ended() bool {
 // Pid returns the pid of the helper process.
 func (h *Helper) Pid() int { return h.pid }
 
+// Err tells why a call would fail now: ErrClosed, ErrEnded, or nil. The helper can end
+// at any time, so a nil is no promise.
+func (h *Helper) Err() error {
+	if h.isClosed() {
+		return ErrClosed
+	}
+	select {
+	case <-h.exited:
+		return ErrEnded
+	default:
+		return nil
+	}
+}
+
 // Close ends the helper and its waiting children and reaps them. Running children
 // live on, unless Options.EndWithParent was set: nobody would be left to keep that
 // promise, so they are ended. Calls that are under way return ErrEnded, later ones

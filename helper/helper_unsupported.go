@@ -25,6 +25,9 @@ func Start(Options) (*Helper, error) {
 // Pid returns -1 here.
 func (h *Helper) Pid() int { return -1 }
 
+// Err always returns [errors.ErrUnsupported] here.
+func (h *Helper) Err() error { return errors.ErrUnsupported }
+
 // Close does nothing here.
 func (h *Helper) Close() error { return nil }
 

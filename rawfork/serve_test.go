@@ -177,6 +177,38 @@ func TestServeInsist(t *testing.T) {
 	s.end(t, 0, `(?s)msg=terminated.*why=shutdown`)
 }
 
+// On a terminal the last line shows the counts, no wider than the terminal, below the
+// log; it is gone at the end.
+func TestServeStatusLine(t *testing.T) {
+	const columns = 40
+	master, slave := openTerminal(t, columns)
+	defer master.Close()
+	defer slave.Close()
+	cmd := command(t, "serve", "-l", "127.0.0.1:0", "-v")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := &terminalShell{t: t, cmd: cmd, master: master, slave: slave}
+	s.wait("listening on ")
+	addr := s.wait("\r\n")
+	const clear, faint = "\r\x1b[K", "\x1b[2m"
+	s.wait(faint + "accepted 0, active 0, ")
+	if got := talk(t, "tcp", addr, "hello"); got != "hello" {
+		t.Errorf("answer %q", got)
+	}
+	s.wait(clear + "time=") // a line of the log takes the place, and the line is shown below it
+	s.wait("msg=started")
+	s.wait("\r\n" + faint + "accepted ")
+	s.wait(faint + "accepted 1, active 0, ")
+	if shown, _, _ := strings.Cut(s.wait(clear), "\x1b"); len("accepted 1, active 0, "+shown) > columns {
+		t.Errorf("the line goes on with %q, beyond %d columns", shown, columns)
+	}
+	cmd.Process.Signal(unix.SIGTERM)
+	s.wait(clear + "accepted 1, active 0, refused 0, dropped 0, failed forks 0, terminated 0, exit 0 1\r\n")
+	s.end(0)
+}
+
 func TestServeUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	s := start(t, command(t, "serve", "-l", "unix:"+path))

@@ -12,6 +12,7 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/helper"
+	"rawfork/internal/byhelper"
 )
 
 // Handler is a way to serve a connection in a child of its own. It is made by
@@ -74,6 +75,9 @@ func (p *Program) prepare() (starter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("program: %w", err)
 	}
+	if p.Method == rawfork.ByHelper && byhelper.ForkExec() == nil {
+		return nil, fmt.Errorf("program %s by %v: %w", p.Path, p.Method, rawfork.ErrNoHelper)
+	}
 	argv := append([]string{p.Path}, p.Args...)
 	if _, err = child.PrepareImage(path, argv, p.Env); err != nil {
 		return nil, fmt.Errorf("program: %w", err)
@@ -127,6 +131,9 @@ type goHandler struct {
 func (h *goHandler) prepare() (starter, error) {
 	if h.helper == nil {
 		return nil, fmt.Errorf("go %s: nil helper: %w", h.name, syscall.EINVAL)
+	}
+	if err := h.helper.Err(); err != nil {
+		return nil, fmt.Errorf("go %s: %w", h.name, err)
 	}
 	if !helper.Registered(h.name) {
 		return nil, fmt.Errorf("go %s: no function is registered by that name: %w", h.name, syscall.ENOENT)

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -334,6 +335,8 @@ func TestBadInput(t *testing.T) {
 	listener := listen(t, "tcp")
 	closed := listen(t, "tcp")
 	closed.Close()
+	ended := startHelper(t, 0)
+	ended.Close()
 	h := startHelper(t, 0)
 	for _, test := range []struct {
 		what     string
@@ -354,6 +357,7 @@ func TestBadInput(t *testing.T) {
 		{"directory", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "/tmp"}}, listener, syscall.EISDIR},
 		{"no directory", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "cat", Dir: "/nowhere"}}, listener, os.ErrNotExist},
 		{"nil helper", &serve.Server{MaxChildren: 1, Handler: serve.Go(nil, "echo")}, listener, syscall.EINVAL},
+		{"closed helper", &serve.Server{MaxChildren: 1, Handler: serve.Go(ended, "echo")}, listener, helper.ErrClosed},
 		{"not registered", &serve.Server{MaxChildren: 1, Handler: serve.Go(h, "nobody")}, listener, syscall.ENOENT},
 	} {
 		if err := test.server.Serve(test.listener); !errors.Is(err, test.want) {
@@ -441,6 +445,23 @@ func must(err error) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
+}
+
+// A program by a helper that nobody has started is refused at the start.
+func TestNoHelper(t *testing.T) {
+	if out, err := forktest.Command(t, "no helper").CombinedOutput(); err != nil || string(out) != "ok" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func noHelper() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	server := &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "cat", Method: rawfork.ByHelper}}
+	if err := server.Serve(listener); !errors.Is(err, rawfork.ErrNoHelper) {
+		must(fmt.Errorf("Serve: %v, want %v", err, rawfork.ErrNoHelper))
+	}
+	fmt.Print("ok")
 }
 
 // At the limit on processes clients wait; all are served in the end.
@@ -546,6 +567,67 @@ func fewDescriptors() {
 		}
 		return nil
 	})
+}
+
+// When the kernel can't promise the memory of a copy, clients wait until it can.
+func TestNoMemory(t *testing.T) {
+	mode, err := os.ReadFile("/proc/sys/vm/overcommit_memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(mode) == "1\n" {
+		t.Skip("vm.overcommit_memory is 1: the kernel promises any amount of memory")
+	}
+	_, addr, end := remote(t, "no memory")
+	atOnce(t, addr, 3)
+	end()
+}
+
+func noMemory() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	log := &backAfter{lines: 3, giveBack: promiseTooMuch()}
+	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100, Log: slog.New(slog.NewTextHandler(log, nil))}
+	serveUntilTold(server, listener, func(c serve.Counts) error {
+		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks != 3 || !strings.Contains(log.b.String(), "cannot allocate memory") {
+			return fmt.Errorf("counts: %v, want three failed forks, nobody dropped, and a log of what was missing: %s", c, log.b.String())
+		}
+		return nil
+	})
+}
+
+// backAfter is a log that gives back what is missing once so many lines say so.
+type backAfter struct {
+	b        safeBuffer
+	lines    int
+	giveBack func()
+}
+
+func (l *backAfter) Write(p []byte) (int, error) {
+	if l.lines--; l.lines == 0 {
+		l.giveBack()
+	}
+	return l.b.Write(p)
+}
+
+// promiseTooMuch gives this process more memory than the machine has, untouched, so
+// that the kernel promises nobody a copy of it.
+func promiseTooMuch() (giveBack func()) {
+	var info unix.Sysinfo_t
+	must(unix.Sysinfo(&info))
+	piece := uintptr(info.Totalram+info.Totalswap) * uintptr(info.Unit) / 2
+	piece = (piece + 1<<30) &^ (1<<21 - 1)
+	const pieces = 3
+	// Room for all, to have the pieces side by side: the kernel makes them one.
+	room, err := unix.MmapPtr(-1, 0, nil, pieces*piece, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	must(err)
+	must(unix.MunmapPtr(room, pieces*piece))
+	for i := range uintptr(pieces) {
+		_, err := unix.MmapPtr(-1, 0, unsafe.Add(room, i*piece), piece, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE)
+		must(err)
+	}
+	return func() { must(unix.MunmapPtr(room, pieces*piece)) }
 }
 
 // A server that is killed takes its children along.
