@@ -198,8 +198,14 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	g.open()
+	// All share the processors with all others until the last one's end.
+	ctx, cancel := context.WithTimeout(context.Background(), forktest.Watchdog+time.Duration(n)*50*time.Millisecond)
+	defer cancel()
 	for _, c := range children {
-		wait(t, c)
+		if _, err := c.Wait(ctx); err != nil {
+			t.Error(err)
+			break
+		}
 	}
 	close(quit)
 	others.Wait()

@@ -3,13 +3,19 @@
 package serve_test
 
 import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"rawfork/child"
 	"rawfork/internal/forktest"
 	"rawfork/serve"
 )
@@ -18,13 +24,7 @@ import (
 // middle, and one in ten has its child crash or exit badly: every byte of the
 // undisturbed ones comes back, and the counts are what the clients saw.
 func TestLoad(t *testing.T) {
-	n := 40
-	if text := os.Getenv("RAWFORK_SOAK_CLIENTS"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	n := soak(t, "RAWFORK_SOAK_CLIENTS", 40)
 	server := run(t, &serve.Server{Handler: serve.Fork(crash), MaxChildren: 50})
 	var clients sync.WaitGroup
 	for i := range n {
@@ -80,4 +80,86 @@ func TestLoad(t *testing.T) {
 	if bad != n/10 {
 		t.Errorf("counts: %v, want %d crashes and bad ends", c, n/10)
 	}
+}
+
+// soak is how much a test does: little, or what the environment says.
+func soak(t *testing.T, variable string, little int) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv(variable), strconv.Itoa(little)))
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
+}
+
+// A server's memory doesn't grow with the connections that it has served, nor do its
+// descriptors.
+func TestMemoryFlat(t *testing.T) {
+	n := soak(t, "RAWFORK_SOAK_CONNECTIONS", 150)
+	for _, name := range []string{"echo server", "echo pool"} {
+		t.Run(name, func(t *testing.T) {
+			cmd, addr, end := remote(t, name)
+			many(t, addr, n/3) // until all is there that is made once
+			memory, descriptors := footprint(t, cmd.Process.Pid)
+			many(t, addr, n-n/3)
+			const room = 3 << 20 // what a garbage collection more or less may do
+			memoryNow, descriptorsNow := footprint(t, cmd.Process.Pid)
+			t.Logf("%d connections more: memory %+d kB, descriptors %+d", n-n/3, (memoryNow-memory)>>10, descriptorsNow-descriptors)
+			if memoryNow > memory+room || descriptorsNow > descriptors+4 { // of children just reaped
+				t.Errorf("memory %d, then %d bytes; %d, then %d descriptors", memory, memoryNow, descriptors, descriptorsNow)
+			}
+			end()
+		})
+	}
+}
+
+// footprint is how much memory of its own a process has, and how many descriptors.
+func footprint(t *testing.T, pid int) (memory, descriptors int) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	status, err := os.ReadFile(dir + "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "RssAnon:")
+	if _, err := fmt.Sscan(line, &memory); err != nil {
+		t.Fatalf("RssAnon of %s: %v", status, err)
+	}
+	open, err := os.ReadDir(dir + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return memory << 10, len(open)
+}
+
+// echoServer is a server of footprint.
+func echoServer() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100}
+	serveUntilTold(server, listener, func(c serve.Counts) error {
+		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks > 0 {
+			return fmt.Errorf("counts: %v, want all served", c)
+		}
+		return nil
+	})
+}
+
+// echoPool is a pool of footprint. Its children are replaced all the time.
+func echoPool() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	pool := &serve.Pool{Handler: child.Echo, Children: 4, MaxConnections: 20}
+	served := make(chan error, 1)
+	go func() { served <- pool.Serve(listener) }()
+	fmt.Println(listener.Addr())
+	io.Copy(io.Discard, os.Stdin)
+	must(pool.Shutdown(context.Background()))
+	if err := <-served; err != serve.ErrServerClosed {
+		must(err)
+	}
+	if c := pool.Counts(); c.Died > 0 || c.Recycled == 0 {
+		must(fmt.Errorf("counts: %v, want recycled children, and none that died", c))
+	}
+	fmt.Println("ok")
 }

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 	forktest.Main(m, map[string]func(){
 		"few processes":   fewProcesses,
 		"few descriptors": fewDescriptors,
+		"echo server":     echoServer,
+		"echo pool":       echoPool,
 		"no memory":       noMemory,
 		"no helper":       noHelper,
 		"killed":          killedServer,
