@@ -363,6 +363,49 @@ func limitsHelper() {
 	afterwards()
 }
 
+// A helper whose control group is full fails the one call.
+func TestHelperInFullCgroup(t *testing.T) {
+	dir := pidsCgroup(t)
+	h := start(t, helper.Options{}) // closed before the group is removed
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("cgroup.procs", strconv.Itoa(h.Pid()))
+	write("pids.max", "1") // the helper itself
+	for range 3 {
+		if _, err := h.Go("exit"); !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("Go with pids.max 1: %v, want EAGAIN", err)
+		}
+	}
+	write("pids.max", "max")
+	process, err := h.Go("exit")
+	if err != nil {
+		t.Fatal("afterwards:", err)
+	}
+	wantExit(t, process, 9)
+}
+
+// pidsCgroup makes a control group that counts processes, of version 1 or 2, and
+// removes it after the test.
+func pidsCgroup(t *testing.T) string {
+	var tried error
+	for _, parent := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} {
+		dir, err := os.MkdirTemp(parent, "rawfork-helper")
+		if err == nil {
+			t.Cleanup(func() { os.Remove(dir) })
+			if _, err = os.Stat(filepath.Join(dir, "pids.max")); err == nil {
+				return dir
+			}
+		}
+		tried = errors.Join(tried, err)
+	}
+	t.Skip("no control group for pids can be made: ", tried)
+	return ""
+}
+
 // makeThreads leaves n threads to the runtime, which can't make one at the limit.
 func makeThreads(n int) {
 	var all, group sync.WaitGroup
