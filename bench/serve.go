@@ -47,6 +47,8 @@ func init() {
 const (
 	playFork       = "fork"
 	playProgram    = "program"
+	playByHelper   = "byhelper"
+	playGo         = "go"
 	playReady      = "ready"
 	playPool       = "pool"
 	playHandOver   = "handover"
@@ -89,14 +91,20 @@ func play(name string, ballast int) error {
 		switch name {
 		case playFork:
 			server.Handler = serve.Fork(child.Echo)
-		case playProgram, playReady:
-			h, startErr := helper.Start(helper.Options{Ready: 8, EndWithParent: true})
+		case playProgram:
+			server.Handler = &serve.Program{Path: "cat"}
+		case playByHelper, playGo, playReady:
+			ready := 0
+			if name == playReady {
+				ready = 8
+			}
+			h, startErr := helper.Start(helper.Options{Ready: ready, EndWithParent: true})
 			if startErr != nil {
 				return startErr
 			}
 			defer h.Close()
 			server.Handler = serve.Go(h, helperEcho)
-			if name == playProgram {
+			if name == playByHelper {
 				server.Handler = &serve.Program{Path: "cat", Method: rawfork.ByHelper}
 			}
 		}
@@ -125,7 +133,7 @@ func goroutines(listener net.Listener) {
 // rival is a server, with what was measured of it.
 type rival struct {
 	server
-	against int       // the index of the one that it is compared with
+	against string    // the name of the one that it is compared with, or ""
 	target  string    // for the ratio
 	p99     []float64 // of each turn, ms
 }
@@ -141,49 +149,52 @@ func benchServe(w io.Writer, rounds int) error {
 		return err
 	}
 	peers := filepath.Join(dir, "peers")
-	if err := build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(dir, "prefork"),
-		filepath.Join(peers, "prefork", "main.c")); err != nil {
-		return err
+	for _, name := range []string{"prefork", "reaping"} {
+		if err := build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(dir, name),
+			filepath.Join(peers, name, "main.c")); err != nil {
+			return err
+		}
 	}
-	self := func(name string, more ...string) *exec.Cmd {
-		return exec.Command("/proc/self/exe", append([]string{"-server", name}, more...)...)
+	self := func(play string, more ...string) *exec.Cmd {
+		return exec.Command("/proc/self/exe", append([]string{"-server", play}, more...)...)
 	}
-	one := func(name string, cmd *exec.Cmd, against int, target string) *rival {
+	one := func(name string, cmd *exec.Cmd, against, target string) *rival {
 		return &rival{server: server{name: name, cmd: cmd}, against: against, target: target}
 	}
+	const (
+		sameShape, bare, prefork = "C, fork, reaps and counts", "C, fork, SIGCHLD ignored", "C, prefork"
+		python                   = "Python, ForkingTCPServer"
+	)
+	_, noPython := exec.LookPath("python3")
 	for _, clients := range []int{1, 16, 128} {
 		rivals := []*rival{
-			one("serve.Server, fork", self(playFork), 1, "≥ 0.9"),
-			one("C, fork", exec.Command(filepath.Join(dir, "echo")), -1, ""),
-			one("Python, ForkingTCPServer", exec.Command("python3", filepath.Join(peers, "forking.py")), -1, ""),
-			one("serve.Server, ready Go", self(playReady), -1, ""),
-			one("serve.Pool, accept", self(playPool), 5, "≥ 0.9"),
-			one("C, prefork", exec.Command(filepath.Join(dir, "prefork"), fmt.Sprint(poolChildren)), -1, ""),
-			one("serve.Pool, hand over", self(playHandOver), 5, ""),
-			one("goroutines", self(playGoroutines), -1, ""),
+			one("serve.Server, fork", self(playFork), sameShape, "target ≥ 0.9"),
+			one(sameShape, exec.Command(filepath.Join(dir, "reaping")), "", ""),
+			one(bare, exec.Command(filepath.Join(dir, "echo")), sameShape, ""),
+			one("serve.Server, program", self(playProgram), "", ""),
+			one("serve.Server, Go", self(playGo), "", ""),
+			one("serve.Server, ready Go", self(playReady), "", ""),
+			one("serve.Pool, accept", self(playPool), prefork, "target ≥ 0.9"),
+			one("serve.Pool, hand over", self(playHandOver), prefork, ""),
+			one(prefork, exec.Command(filepath.Join(dir, "prefork"), fmt.Sprint(poolChildren)), "", ""),
+			one("goroutines", self(playGoroutines), "", ""),
 		}
-		if _, err := exec.LookPath("python3"); err != nil {
-			rivals = slices.Delete(rivals, 2, 3)
-			for _, r := range rivals {
-				if r.against == 5 {
-					r.against = 4
-				}
-			}
-		} else {
-			rivals = append(rivals, one("serve.Server, fork (Python)", self(playFork), 2, "≥ 4"))
+		if noPython == nil {
+			rivals = append(rivals, one(python, exec.Command("python3", filepath.Join(peers, "forking.py")), "", ""),
+				one("serve.Server, fork, again", self(playFork), python, "target ≥ 4"))
 		}
-		fmt.Fprintf(w, "\nconnections of 1 kB, %d at once; %d turns\n", clients, rounds)
+		fmt.Fprintf(w, "\nconnections of 1 kB, %d at once; up to %d turns\n", clients, rounds)
 		if err := contest(w, rivals, clients, rounds); err != nil {
 			return err
 		}
 	}
-	for _, way := range []struct{ name, play string }{
-		{"fork", playFork}, {"program by helper", playProgram}, {"ready Go", playReady},
+	for _, way := range []struct{ name, play, target string }{
+		{"fork", playFork, ""}, {"program by helper", playByHelper, "target ≥ 0.85"}, {"ready Go", playReady, "target ≥ 0.85"},
 	} {
-		fmt.Fprintf(w, "\nserve.Server, %s: memory in use, 16 connections at once; %d turns\n", way.name, rounds)
+		fmt.Fprintf(w, "\nserve.Server, %s: memory in use, 16 connections at once; up to %d turns\n", way.name, rounds)
 		rivals := []*rival{
-			one("1 GB", self(way.play, "-ballast", "1024"), 1, "≥ 0.85 with the helper"),
-			one("16 MB", self(way.play, "-ballast", "16"), -1, ""),
+			one("1 GB", self(way.play, "-ballast", "1024"), "16 MB", way.target),
+			one("16 MB", self(way.play, "-ballast", "16"), "", ""),
 		}
 		if err := contest(w, rivals, 16, rounds); err != nil {
 			return err
@@ -191,6 +202,13 @@ func benchServe(w io.Writer, rounds int) error {
 	}
 	return nil
 }
+
+// contestTime is when a contest begins no further turn, and contestTurns how many it
+// has all the same.
+const (
+	contestTime  = time.Minute
+	contestTurns = 3
+)
 
 // contest measures servers in turns, and writes a line for each.
 func contest(w io.Writer, rivals []*rival, clients, rounds int) error {
@@ -200,7 +218,11 @@ func contest(w io.Writer, rivals []*rival, clients, rounds int) error {
 		}
 		defer r.stop()
 	}
+	start := time.Now()
 	for i := range rounds {
+		if i >= contestTurns && time.Since(start) > contestTime {
+			break
+		}
 		for j := range rivals {
 			r := rivals[(i+j)%len(rivals)]
 			rate, p99, err := crowd(r.addr, clients, max(96, 2*clients))
@@ -210,11 +232,14 @@ func contest(w io.Writer, rivals []*rival, clients, rounds int) error {
 			r.rates, r.p99 = append(r.rates, rate), append(r.p99, p99)
 		}
 	}
-	fmt.Fprintf(w, "%-28s  %-26s  %-26s  %s\n", "server", "connections per second", "99% within, ms", "ratio (target)")
+	fmt.Fprintf(w, "%-28s  %-26s  %-26s  %s\n", "server", "connections per second", "99% within, ms", "ratio")
 	for _, r := range rivals {
 		line := fmt.Sprintf("%-28s  %-26s  %-26s", r.name, median(r.rates, "%.0f"), median(r.p99, "%.1f"))
-		if r.against >= 0 {
-			line += fmt.Sprintf("  %s (%s)", median(ratios(r.rates, rivals[r.against].rates), "%.2f"), r.target)
+		if at := slices.IndexFunc(rivals, func(other *rival) bool { return other.name == r.against }); at >= 0 {
+			line += fmt.Sprintf("  %s of %s", median(ratios(r.rates, rivals[at].rates), "%.2f"), r.against)
+			if r.target != "" {
+				line += "; " + r.target
+			}
 		}
 		fmt.Fprintln(w, line)
 	}
