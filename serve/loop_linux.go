@@ -81,7 +81,8 @@ func newLoop(s *Server, listener net.Listener, start starter) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{
+	l := &s.state.loop
+	*l = loop{
 		server: s, start: start, options: childOptions{s.EndWithServer, os.Getpid()},
 		theirs: theirs, listener: -1, result: make(chan error, 1),
 		epoll: -1, wake: -1, timer: -1, born: time.Now(), free: -1, held: -1, late: -1,
@@ -261,7 +262,7 @@ func (l *loop) stopAccepting(err error) {
 // accept accepts a connection and has it served.
 func (l *loop) accept() {
 	s, st := l.server, &l.server.state
-	if err := l.theirs.Control(noUse); err != nil {
+	if l.theirs.Control(noUse) != nil {
 		l.stopAccepting(fmt.Errorf("serve: %w", net.ErrClosed))
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/internal/rawcall"
 	"rawfork/reap"
 )
 
@@ -169,18 +170,28 @@ func (p *Pool) manage() (err error) {
 	s.reaper = reaper
 	s.tokens, s.filled = float64(p.Children), time.Now()
 
+	sources, err := p.sources()
+	if err != nil {
+		return fmt.Errorf("pool: %w", err)
+	}
 	first, err := p.generate(0)
 	if err != nil {
+		for _, source := range sources {
+			source.Close()
+		}
 		p.drain()
 		return fmt.Errorf("pool: %w", err)
 	}
 	s.mu.Lock()
 	s.current = first
 	s.mu.Unlock()
-	accepted := p.accept()
+	accepted := p.accept(sources)
 	p.run()
 	for _, listener := range s.listeners {
 		listener.Close()
+	}
+	for _, source := range sources {
+		source.Close()
 	}
 	p.handOverRest(accepted)
 	p.stopGeneration(s.current)
@@ -188,15 +199,38 @@ func (p *Pool) manage() (err error) {
 	return ErrServerClosed
 }
 
-// accept hands connections over, if that is wanted, until the listeners are closed;
-// then accepted is.
-func (p *Pool) accept() (accepted chan struct{}) {
+// sources are what connections are accepted from: duplicates of the listeners with
+// HandOver, else none.
+func (p *Pool) sources() (sources []*os.File, err error) {
+	for _, listener := range p.state.listeners {
+		err = rawfork.WithFD(listener, func(fd int) error {
+			handDown(fd)
+			if !p.HandOver {
+				return nil
+			}
+			own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err == nil {
+				sources = append(sources, os.NewFile(uintptr(own), "listener"))
+			}
+			return os.NewSyscallError("fcntl", err)
+		})
+		if err != nil {
+			for _, source := range sources {
+				source.Close()
+			}
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// accept hands the connections of sources over until these are closed; then accepted
+// is.
+func (p *Pool) accept(sources []*os.File) (accepted chan struct{}) {
 	accepted = make(chan struct{})
 	var all sync.WaitGroup
-	if p.HandOver {
-		for _, listener := range p.state.listeners {
-			all.Go(func() { p.handOver(listener) })
-		}
+	for _, source := range sources {
+		all.Go(func() { p.handOver(source) })
 	}
 	go func() { all.Wait(); close(accepted) }()
 	return accepted
@@ -523,16 +557,30 @@ func (p *Pool) count(change func(*PoolCounts)) {
 	change(&p.state.counts)
 }
 
-// handOver accepts connections and sends them to whichever child takes the next.
-func (p *Pool) handOver(listener net.Listener) {
+// handOver accepts connections and sends them to whichever child takes the next, until
+// the listener, a duplicate of the caller's, is closed. Neither needs a [net.Conn].
+func (p *Pool) handOver(listener *os.File) {
+	raw, err := listener.SyscallConn()
+	if err != nil {
+		return // closed already
+	}
 	var back time.Duration
 	for {
-		conn, err := listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
+		var from peer
+		fd := -1
+		var acceptErr error
+		err := raw.Read(func(l uintptr) bool {
+			fd, acceptErr = rawcall.Accept(int(l), &from.raw)
+			return acceptErr != unix.EAGAIN
+		})
 		if err != nil {
-			p.Log.Warn("accept", "err", err)
+			return // closed
+		}
+		if hasNone(acceptErr) {
+			continue
+		}
+		if acceptErr != nil {
+			p.Log.Warn("accept", "err", os.NewSyscallError("accept4", acceptErr))
 			back = min(max(2*back, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(back):
@@ -542,20 +590,20 @@ func (p *Pool) handOver(listener net.Listener) {
 			continue
 		}
 		back = 0
-		if err := p.send(conn); err != nil {
-			p.Log.Error("dropped", "peer", conn.RemoteAddr(), "err", err)
+		if err := p.send(fd); err != nil {
+			p.Log.Error("dropped", "peer", from.addr(), "err", err)
 		}
-		conn.Close()
+		rawcall.Close(fd)
 	}
 }
 
 // send sends a connection to the current generation.
-func (p *Pool) send(conn net.Conn) error {
+func (p *Pool) send(fd int) error {
 	for {
 		p.state.mu.Lock()
 		socket := p.state.current.handOver
 		p.state.mu.Unlock()
-		err := rawfork.WithFD(conn, func(fd int) error { return sendFD(socket, fd) })
+		err := sendFD(socket, fd)
 		if !errors.Is(err, os.ErrClosed) || isClosed(p.state.stopping) {
 			return err
 		}

@@ -28,10 +28,13 @@ type serverState struct {
 	listener net.Listener
 	counts   Counts // without Exits
 	exits    []exitCount
+	common   [4]exitCount // the first of exits
+
+	loop loop // on the same page
 }
 
-// exitCount is an entry of Counts.Exits. There are few, and a list of them lies on the
-// page that the loop writes to anyway.
+// exitCount is an entry of Counts.Exits. There are few, and so they lie on the page that
+// the loop writes to anyway.
 type exitCount struct {
 	status syscall.WaitStatus
 	n      int
@@ -42,6 +45,7 @@ func (s *Server) init() {
 	s.state.once.Do(func() {
 		s.state.done = make(chan struct{})
 		s.state.wake = -1
+		s.state.exits = s.state.common[:0]
 		if s.Log == nil {
 			s.Log = slog.New(slog.DiscardHandler)
 		}
