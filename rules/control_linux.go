@@ -36,10 +36,13 @@ var controlActions = []control{
 	}},
 }
 
-// runControl forks n children for each action that come back to Go, all at once,
-// since each that hangs takes the whole of the watchdog's time. The outcomes are in
-// the order of the actions.
-func runControl(ctx context.Context, n int) ([][]outcome, error) {
+// startControl forks n children for each action that come back to Go, and watches
+// all at once, since some take the whole of the watchdog's time. What it returns
+// waits for the outcomes, in the order of the actions, and must be called.
+func startControl(ctx context.Context, n int) (func() ([][]outcome, error), error) {
+	if n == 0 {
+		return func() ([][]outcome, error) { return nil, nil }, nil
+	}
 	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
@@ -61,8 +64,10 @@ func runControl(ctx context.Context, n int) ([][]outcome, error) {
 			group.Go(func() { outcomes[i][j], errs[i*n+j] = awaitControl(ctx, pid) })
 		}
 	}
-	group.Wait()
-	return outcomes, errors.Join(errs...)
+	return func() ([][]outcome, error) {
+		group.Wait()
+		return outcomes, errors.Join(errs...)
+	}, nil
 }
 
 func awaitControl(ctx context.Context, pid int) (outcome, error) {

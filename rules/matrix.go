@@ -2,8 +2,11 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"rawfork/internal/load"
@@ -33,8 +36,9 @@ type Plan struct {
 	Procs   []int // values of GOMAXPROCS; nil for 1, 2 and 8
 }
 
-// How long a child may take. One of the library's that takes so long on any machine
-// hangs; a control child is given less, since most of them do.
+// How long a child may take that isn't found deadlocked before. One of the library's
+// that takes so long on any machine hangs; a control child is given less, since most
+// of them do.
 const (
 	limit        = 30 * time.Second
 	controlLimit = time.Second
@@ -89,39 +93,68 @@ func underLoad(busy load.Load, f func() error) error {
 	return f()
 }
 
-// row runs all actions under one load, the library's and then the control's.
+// row runs all actions under one load: the control's children are forked first, and
+// watched while the library's are.
 func row(ctx context.Context, busy string, procs, forks, control int, report func(Cell)) error {
-	for _, action := range libraryActions {
-		cell := Cell{Action: action.name, Load: busy, Procs: procs}
-		for range forks {
-			outcome, err := action.run(ctx)
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				return err
-			}
-			cell.add(outcome)
-		}
-		if cell.Forks > 0 {
-			report(cell)
-		}
-	}
-	if control == 0 {
-		return nil
-	}
-	outcomes, err := runControl(ctx, control)
+	outcomes, err := startControl(ctx, control)
 	if err != nil {
 		return err
 	}
-	for i, action := range controlActions {
-		cell := Cell{Control: true, Action: action.name, Load: busy, Procs: procs}
-		for _, outcome := range outcomes[i] {
+	libraryErr := libraryRow(ctx, Cell{Load: busy, Procs: procs}, forks, report)
+	of, err := outcomes()
+	if err := errors.Join(libraryErr, err); err != nil {
+		return err
+	}
+	for i, list := range of {
+		cell := Cell{Control: true, Action: controlActions[i].name, Load: busy, Procs: procs}
+		for _, outcome := range list {
 			cell.add(outcome)
 		}
 		report(cell)
 	}
 	return nil
+}
+
+// libraryRow runs the library's actions, each in forks children.
+func libraryRow(ctx context.Context, empty Cell, forks int, report func(Cell)) error {
+	if forks == 0 {
+		return nil
+	}
+	for _, action := range libraryActions {
+		cell := empty
+		cell.Action = action.name
+		outcomes, err := manyTimes(ctx, forks, action.run)
+		if err != nil {
+			return err
+		}
+		for _, outcome := range outcomes {
+			cell.add(outcome)
+		}
+		report(cell)
+	}
+	return nil
+}
+
+// atOnce is how many children of the library there are at a time.
+const atOnce = 4
+
+// manyTimes calls f n times, some of them at once, until one fails or ctx is done.
+func manyTimes(ctx context.Context, n int, f func(context.Context) (outcome, error)) ([]outcome, error) {
+	outcomes := make([]outcome, n)
+	errs := make([]error, atOnce)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for worker := range errs {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n) && errs[worker] == nil; i = next.Add(1) - 1 {
+				if errs[worker] = ctx.Err(); errs[worker] == nil {
+					outcomes[i], errs[worker] = f(ctx)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return outcomes, errors.Join(append(errs, ctx.Err())...)
 }
 
 // outcome is what became of one child.

@@ -64,7 +64,11 @@ func TestCaveats(t *testing.T) {
 				t.Errorf("two caveats have this id")
 			}
 			seen[c.ID] = true
-			showing, err := rules.Show(context.Background(), c, 20)
+			tries := 4
+			if c.Rare {
+				tries = 16
+			}
+			showing, err := rules.Show(context.Background(), c, tries)
 			if errors.Is(err, errors.ErrUnsupported) {
 				t.Skip(err)
 			}

@@ -19,7 +19,9 @@ var controlActions []control
 // libraryActions has one action, so that the matrix says why there is none.
 var libraryActions = []action{{"exit", func(context.Context) (outcome, error) { return outcome{}, errors.ErrUnsupported }}}
 
-func runControl(context.Context, int) ([][]outcome, error) { return nil, nil }
+func startControl(context.Context, int) (func() ([][]outcome, error), error) {
+	return func() ([][]outcome, error) { return nil, nil }, nil
+}
 
 func caveats() []Caveat { return nil }
 

@@ -11,13 +11,20 @@ import (
 	"rawfork"
 )
 
-// step is how long WaitInKernel doesn't look at its context.
-const step = 250 * time.Millisecond
+// How long WaitInKernel looks neither at its context nor at the process: at first
+// shortly, then longer and longer.
+const (
+	firstStep = 10 * time.Millisecond
+	lastStep  = 250 * time.Millisecond
+)
 
 // WaitInKernel is [Wait] for a process that has children of a plain fork: it takes
 // its time from poll(2), not from a timer of Go's. Such a child shares the eventfd
 // that wakes the parent's poller, and may take a wake-up that was the parent's: from
 // then on a timer of an idle parent may never fire.
+//
+// A process that can't go on by itself, since each of its threads waits for another of
+// them, hangs without more ado: for that it need not wait until the limit.
 func WaitInKernel(ctx context.Context, pid int, limit time.Duration) (status syscall.WaitStatus, hung string, err error) {
 	ended, err := endsWithin(ctx, pid, limit)
 	if err != nil {
@@ -29,6 +36,9 @@ func WaitInKernel(ctx context.Context, pid int, limit time.Duration) (status sys
 		}
 	}
 	if !ended {
+		if err := peek(pid, unix.WNOHANG); err != nil {
+			return 0, "", err // in a child of a plain fork, which may run its parent's goroutines too
+		}
 		hung = State(pid)
 		syscall.Kill(-pid, syscall.SIGKILL) // ESRCH if it leads none
 		syscall.Kill(pid, syscall.SIGKILL)
@@ -41,7 +51,7 @@ func WaitInKernel(ctx context.Context, pid int, limit time.Duration) (status sys
 }
 
 // endsWithin tells whether the child pid ends within the limit, and before ctx is
-// done. It leaves it to be reaped.
+// done or the child deadlocked. It leaves it to be reaped.
 func endsWithin(ctx context.Context, pid int, limit time.Duration) (bool, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -49,7 +59,8 @@ func endsWithin(ctx context.Context, pid int, limit time.Duration) (bool, error)
 	}
 	defer unix.Close(pidfd)
 	over := time.Now().Add(limit)
-	for left := limit; left > 0 && ctx.Err() == nil; left = time.Until(over) {
+	step := firstStep
+	for left := limit; left > 0 && ctx.Err() == nil && !deadlocked(pid); left = time.Until(over) {
 		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, int(min(left, step).Milliseconds())+1)
 		if err != nil && err != unix.EINTR {
@@ -58,6 +69,7 @@ func endsWithin(ctx context.Context, pid int, limit time.Duration) (bool, error)
 		if n > 0 {
 			return true, nil
 		}
+		step = min(2*step, lastStep)
 	}
 	return false, nil
 }

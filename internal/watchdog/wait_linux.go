@@ -42,7 +42,7 @@ func Wait(ctx context.Context, pid int, limit time.Duration) (status syscall.Wai
 	})
 	// Peek, don't reap: a pid that was reaped may be another process's by the
 	// time that the dog bites.
-	err = peek(pid)
+	err = peek(pid, 0)
 	close(ended)
 	if !stop() {
 		<-bitten
@@ -81,11 +81,12 @@ func running(pid int) bool {
 	return bytes.HasPrefix(stat[1+bytes.LastIndexByte(stat, ')'):], []byte(" R"))
 }
 
-// peek waits until pid has ended and leaves it to be reaped.
-func peek(pid int) error {
+// peek waits until the child pid has ended, or not with WNOHANG, and leaves it to be
+// reaped.
+func peek(pid, options int) error {
 	for {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, pid, &info, options|unix.WEXITED|unix.WNOWAIT, nil)
 		if err != unix.EINTR {
 			return os.NewSyscallError("waitid", err)
 		}

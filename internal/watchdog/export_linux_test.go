@@ -1,0 +1,4 @@
+package watchdog
+
+// Deadlocked is deadlocked, for the tests.
+var Deadlocked = deadlocked
