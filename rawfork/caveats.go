@@ -14,8 +14,7 @@ import (
 
 func caveatsCommand() *cobra.Command {
 	var options rules.RunOptions
-	var asJSON bool
-	var write string
+	var flags reportFlags
 	cmd := &cobra.Command{
 		Use:   "caveats",
 		Short: "Show what goes wrong without care, and that Fork doesn't hang",
@@ -34,49 +33,33 @@ through cgo, which hang. The exit status is 1 when the library's way goes wrong.
 			if options.Tries < 1 || options.Tries > 100_000 {
 				return usagef("caveats: -n %d: must be 1 to 100000", options.Tries)
 			}
-			if write != "" && options.Match != "" {
+			if flags.write != "" && options.Match != "" {
 				return usagef("caveats: --write takes all caveats, without --run")
 			}
-			return runCaveats(cmd.Context(), options, asJSON, write)
+			return runCaveats(cmd.Context(), options, flags)
 		},
 	}
 	cmd.Flags().StringVar(&options.Match, "run", "", "only the ids that match this `regexp`; one is matrix")
 	cmd.Flags().IntVarP(&options.Tries, "tries", "n", 50, "try each `N` times; the matrix forks 40 N times")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the results in JSON")
-	cmd.Flags().StringVar(&write, "write", "", "write the document CAVEATS.md to `file`")
+	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "the results in JSON")
+	cmd.Flags().StringVar(&flags.write, "write", "", "write the document CAVEATS.md to `file`")
 	return cmd
 }
 
-func runCaveats(ctx context.Context, options rules.RunOptions, asJSON bool, write string) error {
+func runCaveats(ctx context.Context, options rules.RunOptions, flags reportFlags) error {
 	if len(rules.Caveats()) == 0 {
 		return fmt.Errorf("caveats: fork: %w", errors.ErrUnsupported)
 	}
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer endBySignal("caveats", interrupt)()
-	quiet, style := asJSON || write != "", styleOf(os.Stdout)
-	out := &caveatsPrinter{tourPrinter{w: os.Stdout, style: style, quiet: quiet, interrupt: interrupt},
-		progressOn(os.Stdout, style, quiet), nil}
+	style := styleOf(os.Stdout)
+	out := &caveatsPrinter{tourPrinter{w: os.Stdout, style: style, quiet: flags.quiet(), interrupt: interrupt},
+		progressOn(os.Stdout, style, flags.quiet()), nil}
 	options.Starting = out.progress.show
 	report, err := rules.Run(ctx, options, out.showing, out.cell)
 	out.progress.clear()
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	if errors.Is(err, rules.ErrNoMatch) {
-		return usagef("caveats: %v", err)
-	}
-	if err != nil {
-		return fmt.Errorf("caveats: %w", err)
-	}
-	if asJSON {
-		if err := writeJSON(os.Stdout, report); err != nil {
-			return err
-		}
-	}
-	if write != "" {
-		if err := os.WriteFile(write, []byte(report.Markdown()), 0o644); err != nil {
-			return fmt.Errorf("caveats: %w", err)
-		}
+	if err := flags.deliver(ctx, "caveats", report, err); err != nil {
+		return err
 	}
 	out.summary(report)
 	if len(report.Failures()) > 0 {

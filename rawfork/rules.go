@@ -13,8 +13,8 @@ import (
 )
 
 func rulesCommand() *cobra.Command {
-	var match, write string
-	var asJSON bool
+	var match string
+	var flags reportFlags
 	cmd := &cobra.Command{
 		Use:   "rules",
 		Short: "Check every rule of fork on this machine",
@@ -31,57 +31,38 @@ not hold.`,
 			if err != nil {
 				return usagef("rules: --run: %v", err)
 			}
-			if write != "" && match != "" {
+			if flags.write != "" && match != "" {
 				return usagef("rules: --write takes all rules, without --run")
 			}
-			return runRules(cmd.Context(), re, match != "", asJSON, write)
+			return runRules(cmd.Context(), rules.Rules(), re, match != "", flags)
 		},
 	}
 	cmd.Flags().StringVar(&match, "run", "", "only the ids that match this `regexp`, in detail")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "the results in JSON")
-	cmd.Flags().StringVar(&write, "write", "", "write the document RULES.md to `file`")
+	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "the results in JSON")
+	cmd.Flags().StringVar(&flags.write, "write", "", "write the document RULES.md to `file`")
 	return cmd
 }
 
-func runRules(ctx context.Context, match *regexp.Regexp, detail, asJSON bool, write string) error {
-	if len(rules.Rules()) == 0 {
+// runRules checks those rules of the list whose ids match.
+func runRules(ctx context.Context, list []rules.Rule, match *regexp.Regexp, detail bool, flags reportFlags) error {
+	if len(list) == 0 {
 		return fmt.Errorf("rules: fork: %w", errors.ErrUnsupported)
 	}
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer endBySignal("rules", interrupt)()
-	quiet := asJSON || write != ""
 	style := styleOf(os.Stdout)
-	out := rulesPrinter{tourPrinter{w: os.Stdout, style: style, quiet: quiet, interrupt: interrupt},
-		detail, progressOn(os.Stdout, style, quiet)}
-	report, err := rules.CheckAll(ctx, match, out.starting, out.found)
+	out := rulesPrinter{tourPrinter{w: os.Stdout, style: style, quiet: flags.quiet(), interrupt: interrupt},
+		detail, progressOn(os.Stdout, style, flags.quiet())}
+	report, err := rules.CheckAll(ctx, list, match, out.starting, out.found)
 	out.progress.clear()
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	if err := flags.deliver(ctx, "rules", report, err); err != nil {
+		return err
 	}
-	if errors.Is(err, rules.ErrNoMatch) {
-		return usagef("rules: %v; rawfork rules lists all", err)
-	}
-	if err != nil {
-		return fmt.Errorf("rules: %w", err)
-	}
-	if asJSON {
-		if err := writeJSON(os.Stdout, report); err != nil {
-			return err
-		}
-	}
-	if write != "" {
-		if err := os.WriteFile(write, []byte(report.Markdown()), 0o644); err != nil {
-			return fmt.Errorf("rules: %w", err)
-		}
-	}
-	mark := out.style.Good
 	if report.Count(rules.Broken) > 0 {
-		mark = out.style.Bad
-	}
-	out.print(mark(report.Summary()))
-	if report.Count(rules.Broken) > 0 {
+		out.print(out.style.Bad(report.Summary()))
 		return exitStatus{code: statusFailed}
 	}
+	out.print(out.style.Good(report.Summary()))
 	return nil
 }
 

@@ -1,7 +1,6 @@
 //go:build linux && cgo && (amd64 || arm64)
 
-// Package rule_test shows how to state a rule of your own on what fork does, and how to
-// check it: all of the check is ordinary Go, and drives processes that are really forked.
+// Package rule_test states a rule on fork and checks it: ordinary Go drives real processes.
 package rule_test
 
 import (
@@ -13,9 +12,7 @@ import (
 )
 
 var nice = rules.Rule{
-	ID:     "nice",
-	Claim:  "The child has its parent's nice value, and from then on one of its own.",
-	Source: "POSIX nice(); setpriority(2)",
+	ID: "nice", Claim: "The child has its parent's nice value, and from then on one of its own.",
 	Check: func(t *rules.T) {
 		parent := t.Fork()
 		parent.Call(unix.SYS_SETPRIORITY, unix.PRIO_PROCESS, 0, 5)
@@ -27,8 +24,7 @@ var nice = rules.Rule{
 }
 
 func TestNice(t *testing.T) {
-	result := rules.Check(t.Context(), nice)
-	if result.Outcome != rules.Holds {
-		t.Errorf("%s: the rule is %s: %v", nice.Claim, result.Outcome, result.Failures())
+	if r := rules.Check(t.Context(), nice); r.Outcome != rules.Holds {
+		t.Errorf("%s: %s: %v", r.Claim, r.Outcome, r.Failures())
 	}
 }
