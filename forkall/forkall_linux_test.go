@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +27,7 @@ const forksEnv = "RAWFORK_SOAK_FORKS"
 // goes on too.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	forks := 100
+	forks := 300
 	if text := os.Getenv(forksEnv); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -34,19 +35,27 @@ func TestScenarios(t *testing.T) {
 		}
 		forks = n
 	}
-	each := (forks + len(scenarios) - 1) / len(scenarios)
+	shares := 0
+	for _, s := range scenarios {
+		shares += s.share
+	}
+	var mu sync.Mutex
 	var sum counts
+	t.Cleanup(func() { t.Logf("%d children ok, %d tries more", sum.OK, sum.Retries) })
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
-			got := runParent(t, s.name, each)
-			if diff := cmp.Diff(counts{OK: each}, got, cmpopts.IgnoreFields(counts{}, "Retries")); diff != "" {
+			t.Parallel()
+			n := (forks*s.share + shares - 1) / shares
+			got := runParent(t, s.name, n)
+			if diff := cmp.Diff(counts{OK: n}, got, cmpopts.IgnoreFields(counts{}, "Retries")); diff != "" {
 				t.Errorf("children (-want +got):\n%s\nthe first that failed: %s", diff, got.First) // cmp cuts it short
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			sum.OK += got.OK
 			sum.Retries += got.Retries
 		})
 	}
-	t.Logf("%d children ok, %d tries more", sum.OK, sum.Retries)
 }
 
 // runParent has a process of its own fork, and returns how the children ended.

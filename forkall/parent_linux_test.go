@@ -164,15 +164,17 @@ func examine(w *world) int {
 	return 0
 }
 
-// useRuntime collects garbage, starts goroutines, and waits for timers.
+// useRuntime collects garbage, starts goroutines, and waits for timers. It touches few
+// pages: their copies are most of what a child takes.
 func useRuntime() error {
+	const goroutines = 100
 	if !forkall.InChild() {
 		return errors.New("InChild is false in a child")
 	}
 	runtime.GC()
 	var sum atomic.Int64
 	var group sync.WaitGroup
-	for i := range 200 {
+	for i := range goroutines {
 		group.Go(func() {
 			block := make([]byte, 1000)
 			runtime.Gosched()
@@ -183,16 +185,12 @@ func useRuntime() error {
 		})
 	}
 	group.Wait()
-	if sum.Load() != 200*1000 {
+	if sum.Load() != goroutines*1000 {
 		return fmt.Errorf("goroutines made a sum of %d", sum.Load())
 	}
-	var large [][]byte
-	for range 8 {
-		block := make([]byte, 1<<20)
-		for i := 0; i < len(block); i += 4096 {
-			block[i] = 1
-		}
-		large = append(large, block)
+	large := make([]byte, 1<<20)
+	for i := 0; i < len(large); i += os.Getpagesize() {
+		large[i] = 1
 	}
 	runtime.KeepAlive(large)
 	ticker := time.NewTicker(200 * time.Microsecond)

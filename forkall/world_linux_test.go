@@ -75,35 +75,37 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// scenarios are the worlds that are forked.
+// scenarios are the worlds that are forked. Those that keep all processors at work, or
+// have many threads, have a smaller share of the children.
 var scenarios = []struct {
 	name  string
+	share int
 	build func(w *world)
 }{
-	{"idle", func(*world) {}},
-	{"allocate", allocate},
-	{"channels", channels},
-	{"mutexes", mutexes},
-	{"timers", timers},
-	{"everything in Go", func(w *world) { allocate(w); channels(w); mutexes(w); timers(w) }},
-	{"spin", spin},
-	{"locked threads", lockedThreads},
-	{"ending threads", endingThreads},
-	{"sleep in C", sleepInC},
-	{"malloc in C", mallocInC},
-	{"threads of C", threadsOfC},
-	{"masked thread", maskedThread},
-	{"dlopen", dlopens},
-	{"exec", execs},
-	{"pipes", pipes},
-	{"blocked", blocked},
-	{"http", httpBothSides},
-	{"signals", signals},
-	{"profile", profile},
-	{"set ids", setIDs},
-	{"fork again", forkAgain},
-	{"many threads", manyThreads},
-	{"all at once", func(w *world) {
+	{"idle", 4, func(*world) {}},
+	{"allocate", 2, allocate},
+	{"channels", 4, channels},
+	{"mutexes", 4, mutexes},
+	{"timers", 4, timers},
+	{"everything in Go", 2, func(w *world) { allocate(w); channels(w); mutexes(w); timers(w) }},
+	{"spin", 1, spin},
+	{"locked threads", 4, lockedThreads},
+	{"ending threads", 4, endingThreads},
+	{"sleep in C", 4, sleepInC},
+	{"malloc in C", 1, mallocInC},
+	{"threads of C", 4, threadsOfC},
+	{"masked thread", 4, maskedThread},
+	{"dlopen", 4, dlopens},
+	{"exec", 4, execs},
+	{"pipes", 4, pipes},
+	{"blocked", 4, blocked},
+	{"http", 4, httpBothSides},
+	{"signals", 4, signals},
+	{"profile", 2, profile},
+	{"set ids", 4, setIDs},
+	{"fork again", 1, forkAgain},
+	{"many threads", 1, manyThreads},
+	{"all at once", 1, func(w *world) {
 		for _, build := range []func(*world){allocate, channels, mutexes, timers, endingThreads, mallocInC, threadsOfC, maskedThread, pipes, httpBothSides} {
 			build(w)
 		}
