@@ -52,8 +52,8 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptim
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi
 
-bench: compiler ## the figures: docs/bench.txt, docs/compare.*, and those in README.md and docs/why.md
-	$(GO) run ./bench -o docs/bench.txt
+bench: compiler ## the figures: docs/bench.txt, docs/*.svg, docs/compare.*, and those in README.md and docs/why.md
+	$(GO) run ./bench -o docs/bench.txt -charts docs
 	$(GO) run ./rawfork compare -o docs --fill README.md,docs/why.md
 
 soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times, 10,000 children that die at once, 1,000 clients and 50,000 connections to a server, 100,000 requests to a helper

@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -47,8 +46,10 @@ type forkallFigures struct {
 	threads, descriptors, retries         int
 }
 
-// benchForkall compares forkall.Fork with fork(2) in C, of the same process.
-func benchForkall(w io.Writer, rounds int) error {
+// benchForkall compares forkall.Fork with fork(2) in C, of the same process, and the
+// start of a child with that of the same program by exec. Charts are written into the
+// directory, if it has a name.
+func benchForkall(w io.Writer, rounds int, directory string) error {
 	process, err := forkall.Run(func() int { return 0 })
 	if errors.Is(err, errors.ErrUnsupported) {
 		fmt.Fprintln(w, "\nforkall: not supported here")
@@ -65,7 +66,7 @@ func benchForkall(w io.Writer, rounds int) error {
 		allowedForks, allowedPerThread, allowedPerDescriptor)
 	fmt.Fprintf(w, "%-8s %7s %6s  %-20s %-20s %-20s %-8s %-8s %-20s %s\n", "heap", "threads", "fds",
 		"fork in C", "call", "stopped", "hold", "read", "child's first line", "call/allowed")
-	var threads, descriptors []bar
+	threads, descriptors := growth{of: "threads"}, growth{of: "descriptors"}
 	for _, s := range shapes {
 		f, err := measureForkall(s, rounds)
 		if err != nil {
@@ -78,44 +79,27 @@ func benchForkall(w io.Writer, rounds int) error {
 		fmt.Fprintf(w, "%-8s %7d %6d  %-20s %-20s %-20s %-8.0f %-8.0f %-20s %s\n", fmt.Sprintf("%d MB", s.mb), f.threads, f.descriptors,
 			median(f.inC, "%.0f"), median(f.call, "%.0f"), median(f.stopped, "%.0f"), middle(f.hold), middle(f.read),
 			median(f.first, "%.0f"), median(ratios(f.call, allowed), "%.2f"))
-		b := bar{0, middle(f.inC), middle(f.call)}
+		p := growthPoint{inC: f.inC, call: f.call, first: f.first, allowed: allowed}
 		if s.mb == 16 && s.descriptors == 0 {
-			b.x = f.threads
-			threads = append(threads, b)
+			p.n = f.threads
+			threads.points = append(threads.points, p)
 		}
 		if s.mb == 16 && s.threads == 10 {
-			b.x = f.descriptors
-			descriptors = append(descriptors, b)
+			p.n = f.descriptors
+			descriptors.points = append(descriptors.points, p)
 		}
 	}
-	chart(w, "threads", threads)
-	chart(w, "descriptors", descriptors)
-	return nil
+	if directory != "" {
+		if err := errors.Join(threads.write(directory), descriptors.write(directory)); err != nil {
+			return err
+		}
+	}
+	return benchFirstLine(w, max(rounds/4, 6)) // of fewer turns there is no confidence interval
 }
 
 func middle(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
-}
-
-// bar is one pair of bars of a chart.
-type bar struct {
-	x         int
-	inC, call float64
-}
-
-// chart draws how the calls grow.
-func chart(w io.Writer, of string, bars []bar) {
-	const width = 60
-	longest := 1.0
-	for _, b := range bars {
-		longest = max(longest, b.inC, b.call)
-	}
-	fmt.Fprintf(w, "\n%12s\n", of)
-	for _, b := range bars {
-		fmt.Fprintf(w, "%12d  fork in C %s %.0f µs\n", b.x, strings.Repeat("░", int(width*b.inC/longest)), b.inC)
-		fmt.Fprintf(w, "%12s  forkall   %s %.0f µs\n", "", strings.Repeat("█", int(width*b.call/longest)), b.call)
-	}
 }
 
 // measureForkall makes this process of that shape, and forks.

@@ -6,7 +6,7 @@
 // one written in C. What is compared takes turns, so that a
 // change of the machine's load meets both.
 //
-//	go run ./bench -o docs/bench.txt
+//	go run ./bench -o docs/bench.txt -charts docs
 //
 // Figures are medians with their 95% confidence interval. A ratio is the median
 // of the ratios of the turns.
@@ -27,10 +27,12 @@ import (
 func main() {
 	helper.Init() // for the Go children of the servers
 	out := flag.String("o", "", "also write the report to this `file`")
+	charts := flag.String("charts", "", "write the charts of forkall into this `directory`")
 	rounds := flag.Int("rounds", 40, "turns of each side")
 	only := flag.String("only", "", "fork, start, helper, echo, serve or forkall")
 	role := flag.String("server", "", "play this server, for a measuring process")
 	ballast := flag.Int("ballast", 0, "how many MB the server uses")
+	warm := flag.Int("warm", 0, "play a program that warms up so many MB, for the benchmark of forkall")
 	flag.Parse()
 	if *role != "" {
 		if err := play(*role, *ballast); err != nil {
@@ -39,13 +41,20 @@ func main() {
 		}
 		return
 	}
-	if err := run(*out, *only, *rounds); err != nil {
+	if *warm > 0 {
+		if err := playWarm(*warm); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(*out, *only, *charts, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, only string, rounds int) error {
+func run(out, only, charts string, rounds int) error {
 	var w io.Writer = os.Stdout
 	if out != "" {
 		file, err := os.Create(out)
@@ -61,7 +70,7 @@ func run(out, only string, rounds int) error {
 	for _, part := range []struct {
 		name string
 		run  func(io.Writer, int) error
-	}{{"fork", benchFork}, {"start", benchStart}, {"helper", func(w io.Writer, rounds int) error { return benchHelper(w, (rounds+3)/4) }}, {"echo", benchEcho}, {"serve", func(w io.Writer, rounds int) error { return benchServe(w, (rounds+3)/4) }}, {"forkall", benchForkall}} {
+	}{{"fork", benchFork}, {"start", benchStart}, {"helper", func(w io.Writer, rounds int) error { return benchHelper(w, (rounds+3)/4) }}, {"echo", benchEcho}, {"serve", func(w io.Writer, rounds int) error { return benchServe(w, (rounds+3)/4) }}, {"forkall", func(w io.Writer, rounds int) error { return benchForkall(w, rounds, charts) }}} {
 		if only != "" && only != part.name {
 			continue
 		}
@@ -75,8 +84,12 @@ func run(out, only string, rounds int) error {
 
 // median puts a sample's median and confidence interval into words.
 func median(values []float64, format string) string {
-	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
+	s := summary(values)
 	return fmt.Sprintf(format+" ["+format+", "+format+"]", s.Center, s.Lo, s.Hi)
+}
+
+func summary(values []float64) benchmath.Summary {
+	return benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
 }
 
 // ratios divides turn by turn.

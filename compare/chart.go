@@ -1,19 +1,16 @@
 package compare
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
 	"strings"
 
 	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+
+	"rawfork/internal/charts"
 )
 
 // A shape is the size of a chart, in points, which are CSS pixels where it isn't
@@ -37,7 +34,8 @@ var (
 func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	p := plot.New()
 	p.BackgroundColor = color.White
-	names := plot.NewLegend()
+	legends := plot.NewLegend()
+	names := &legends
 	low, high := math.Inf(1), math.Inf(-1)
 	all, zero := r.series(), r.zero(m)
 	for n, s := range all {
@@ -50,9 +48,9 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 			l.XYs[i].X *= math.Pow(r.span(), apart*(float64(n)-float64(len(all)-1)/2))
 		}
 		for i, xy := range l.XYs {
-			low, high = min(low, xy.Y-l.low[i]), max(high, xy.Y+l.high[i])
+			low, high = min(low, xy.Y-l.Low[i]), max(high, xy.Y+l.High[i])
 		}
-		drawn, err := l.draw(p)
+		drawn, err := l.Draw(p)
 		if err != nil {
 			return "", fmt.Errorf("chart of %s, %s: %w", r.Experiment, m.Name, err)
 		}
@@ -63,24 +61,14 @@ func (r *Result) svg(m Measure, size shape, legend bool) (string, error) {
 	}
 	r.axes(p, m, size, logTicks(m, low, high, zero))
 
-	canvas := vgsvg.New(size.width, size.height)
-	dc := draw.New(canvas)
-	dc.SetColor(color.White)
-	dc.Fill(dc.Rectangle.Path())
-	if legend {
-		const room = 150
-		names.Top, names.Left, names.TextStyle = true, true, style(size.text, draw.XLeft, draw.YBottom) // else its lines overlap
-		names.ThumbnailWidth = 24
-		names.Padding = 2
-		names.Draw(draw.Crop(dc, size.width-room, 0, 0, -10))
-		dc = draw.Crop(dc, 0, -room-10, 0, 0)
+	if !legend {
+		names = nil
 	}
-	p.Draw(draw.Crop(dc, 2, -14, 2, -8))
-	var out bytes.Buffer
-	if _, err := canvas.WriteTo(&out); err != nil {
+	svg, err := charts.SVG(p, size.width, size.height, names, size.text)
+	if err != nil {
 		return "", fmt.Errorf("chart of %s, %s: %w", r.Experiment, m.Name, err)
 	}
-	return clean(out.String(), size), nil
+	return svg, nil
 }
 
 // apart is the distance of two series at the same x, as a share of the axis.
@@ -95,38 +83,15 @@ func (r *Result) span() float64 {
 	return to / from
 }
 
-// clean takes from an SVG what only a file of its own needs, and names fonts of which
-// every machine has one; all have the same widths.
-func clean(svg string, size shape) string {
-	if i := strings.Index(svg, "<svg"); i >= 0 {
-		svg = svg[i:]
-	}
-	svg = strings.ReplaceAll(svg, "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,Helvetica,sans-serif")
-	svg = strings.ReplaceAll(svg, "font-variant:none;", "")
-	head, body, _ := strings.Cut(svg, ">")
-	if i := strings.Index(head, "viewBox"); i >= 0 {
-		head = fmt.Sprintf(`<svg width="%.0f" height="%.0f" %s`, size.width, size.height, head[i:])
-	}
-	return head + ">" + body
-}
-
-// line is a series as it is drawn.
-type chartLine struct {
-	plotter.XYs
-	low, high []float64 // how far the interval reaches from the median
-	colour    color.Color
-	dashes    []vg.Length
-}
-
-func (r *Result) line(s Series, m Measure, zero float64) chartLine {
+func (r *Result) line(s Series, m Measure, zero float64) charts.Line {
 	meth := method(s.Method)
-	l := chartLine{colour: color.RGBA{uint8(meth.RGB >> 16), uint8(meth.RGB >> 8), uint8(meth.RGB), 255}, dashes: dashes(s)}
+	l := charts.Line{Color: color.RGBA{uint8(meth.RGB >> 16), uint8(meth.RGB >> 8), uint8(meth.RGB), 255}, Dashes: dashes(s)}
 	for _, x := range r.xs() {
 		if f, ok := r.at(s, m.Name, x); ok {
 			y := max(f.Median, zero)
 			l.XYs = append(l.XYs, plotter.XY{X: x, Y: y})
-			l.low = append(l.low, y-max(min(f.Lo, y), zero))
-			l.high = append(l.high, max(f.Hi, y)-y)
+			l.Low = append(l.Low, y-max(min(f.Lo, y), zero))
+			l.High = append(l.High, max(f.Hi, y)-y)
 		}
 	}
 	return l
@@ -164,31 +129,8 @@ func dashes(s Series) []vg.Length {
 	return nil
 }
 
-func (l chartLine) YError(i int) (low, high float64) { return l.low[i], l.high[i] }
-
-func (l chartLine) draw(p *plot.Plot) ([]plot.Thumbnailer, error) {
-	line, points, err := plotter.NewLinePoints(l.XYs)
-	if err != nil {
-		return nil, err
-	}
-	line.Color, line.Width, line.Dashes = l.colour, 1.8, l.dashes
-	points.Color, points.Shape, points.Radius = l.colour, draw.CircleGlyph{}, 2.8
-	bars, err := plotter.NewYErrorBars(l)
-	if err != nil {
-		return nil, err
-	}
-	bars.Color, bars.Width, bars.CapWidth = l.colour, 1, 5
-	p.Add(line, points, bars)
-	return []plot.Thumbnailer{line, points}, nil
-}
-
 // axes scales the axes and labels them.
 func (r *Result) axes(p *plot.Plot, m Measure, size shape, y []plot.Tick) {
-	grid := plotter.NewGrid()
-	grey := color.Gray{225}
-	grid.Vertical.Color, grid.Horizontal.Color = grey, grey
-	p.Add(grid)
-
 	xs := r.xs()
 	var x []plot.Tick
 	for _, v := range xs {
@@ -200,26 +142,9 @@ func (r *Result) axes(p *plot.Plot, m Measure, size shape, y []plot.Tick) {
 		p.X.Min, p.X.Max = xs[0]/2, xs[0]*2
 	}
 	p.X.Label.Text = r.experiment.Axis.Text
-	p.X.Label.TextStyle = style(size.text, draw.XCenter, draw.YBottom)
-	p.X.Label.Padding = 4
-	p.X.Tick.Label = style(size.text, draw.XCenter, draw.YTop)
-	p.X.Tick.Marker = plot.ConstantTicks(x)
-
 	p.Y.Min, p.Y.Max = y[0].Value, y[len(y)-1].Value
-	p.Y.Tick.Label = style(size.text, draw.XRight, draw.YCenter)
-	p.Y.Tick.Marker = plot.ConstantTicks(y)
-	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Scale = plot.LogScale{}
-		a.Padding, a.Tick.Length = 6, 4
-		a.Color, a.Tick.Color = color.Gray{120}, color.Gray{120}
-	}
-}
-
-func style(size vg.Length, x text.XAlignment, y text.YAlignment) text.Style {
-	return text.Style{
-		Color: color.Gray{40}, XAlign: x, YAlign: y, Handler: plot.DefaultTextHandler,
-		Font: font.Font{Typeface: "Liberation", Variant: "Sans", Size: size},
-	}
+	charts.Axes(p, size.text, x, y)
+	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
 }
 
 // logTicks are round values around what was measured: 1, 2 and 5 of each power of ten, or
