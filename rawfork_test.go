@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 		"startOnTerminal":            startOnTerminal,
 		"startWithNofile":            startWithNofile,
 		"startWithoutDescriptors":    startWithoutDescriptors,
+		"startWithMap":               startWithMap,
 	})
 }
 
