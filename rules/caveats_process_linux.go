@@ -90,6 +90,28 @@ func processCaveats() []Caveat {
 			good:    streamInBoth(false),
 		},
 		{
+			ID:      "malloc-ufork",
+			Claim:   "C code that allocates memory in a child of _Fork, and so of rawfork.Fork, hangs when another thread of the parent was just allocating.",
+			Why:     "That thread held the heap's lock at the fork, and isn't there to release it.",
+			Source:  "POSIX _Fork(): async-signal-safe calls only; malloc(3)",
+			Instead: "memory allocated before the fork",
+			busy:    "idle",
+			Rare:    true,
+			bad:     allocated(posix.ByUFork, true),
+			good:    allocated(posix.ByUFork, false),
+		},
+		{
+			ID:      "malloc-clone",
+			Claim:   "So it is in a child of a raw clone(2). In a child of fork() glibc's malloc works.",
+			Why:     "Libc's fork takes malloc's locks before and has them free in the child. A system call knows of none.",
+			Source:  "glibc: __libc_fork, __malloc_fork_lock_parent",
+			Instead: "libc's fork() for C code, if it must allocate",
+			busy:    "idle",
+			Rare:    true,
+			bad:     allocated(posix.ByClone, true),
+			good:    allocated(posix.ByFork, true),
+		},
+		{
 			ID:      "gc-copies",
 			Claim:   "A collection in the parent costs memory while a child lives: it copies pages that nobody changes.",
 			Why:     "Copy-on-write doesn't ask what is written: the collector's marks stand in the pages of small objects, and a write to one copies the page.",
@@ -316,6 +338,17 @@ func streamInBoth(childFlushes bool) func(context.Context) (string, error) {
 			return fmt.Sprintf("written %d times", n), err
 		}
 		return "", err
+	}
+}
+
+// allocated has a child of a C program allocate memory, or use what there was before.
+func allocated(how int, allocate bool) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		pid, err := posix.Malloc(how, allocate, done)
+		if err != nil {
+			return "", os.NewSyscallError("fork", err)
+		}
+		return ended(ctx, pid, limit)
 	}
 }
 

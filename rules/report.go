@@ -78,13 +78,16 @@ Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 
 `)
 	fmt.Fprintf(&b, "%s%s\n", measured, r.Machine)
-	for i, c := range Caveats() {
+	showings := map[string]Showing{}
+	for _, s := range r.Showings {
+		showings[s.ID] = s
+	}
+	for _, c := range Caveats() {
 		fmt.Fprintf(&b, "\n## %s\n\n%s %s\n\nSource: %s.\n", c.ID, c.Claim, c.Why, c.Source)
 		if c.Instead != "" {
 			fmt.Fprintf(&b, "Instead: %s.\n", c.Instead)
 		}
-		if i < len(r.Showings) {
-			s := r.Showings[i]
+		if s, ok := showings[c.ID]; ok {
 			fmt.Fprintf(&b, "\n%s%s (parent: %s).", measured, Counts(s.Bad, s.Tries), s.Load)
 			if s.Good != nil {
 				fmt.Fprintf(&b, " Instead, %s.", Counts(s.Good, s.Tries))

@@ -66,7 +66,7 @@ func TestCaveats(t *testing.T) {
 			seen[c.ID] = true
 			tries := 4
 			if c.Rare {
-				tries = 16
+				tries = 8
 			}
 			showing, err := rules.Show(context.Background(), c, tries)
 			if errors.Is(err, errors.ErrUnsupported) {

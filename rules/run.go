@@ -60,7 +60,7 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 		starting(c.ID, i)
 		showing, err := Show(ctx, c, options.Tries)
 		if errors.Is(err, errors.ErrUnsupported) {
-			continue // package forkall knows fewer platforms; its caveats are the last
+			continue // package forkall knows fewer platforms
 		}
 		if err != nil {
 			return report, err

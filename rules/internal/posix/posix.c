@@ -5,10 +5,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +45,8 @@ static pid_t fork_by(int how)
 {
 	if (how == BY_FORK)
 		return fork();
+	if (how == BY_CLONE)
+		return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (!_Fork) {
 		errno = ENOSYS;
 		return -1;
@@ -204,4 +211,56 @@ int posix_thread(int *kept)
 	err = reap(pid);
 	*kept = err == 1;
 	return err < 0 ? err : 0;
+}
+
+struct resizer {
+	char *memory;
+	atomic_int rounds;
+	atomic_bool stop;
+};
+
+/* resize holds the lock of the heap that the memory is from for most of the time. */
+static void *resize(void *arg)
+{
+	struct resizer *r = arg;
+
+	while (!atomic_load(&r->stop)) {
+		size_t size = atomic_fetch_add(&r->rounds, 1) % 2 ? 4096 : 65536;
+		char *p = realloc(r->memory, size);
+
+		if (p)
+			r->memory = p;
+	}
+	return NULL;
+}
+
+int posix_malloc(int how, int allocate, int status)
+{
+	struct resizer r = { .memory = malloc(4096) };
+	char *volatile used = r.memory;
+	pthread_t thread;
+	pid_t pid;
+	int err;
+
+	if (!used)
+		return -ENOMEM;
+	err = pthread_create(&thread, NULL, resize, &r);
+	if (err) {
+		free(r.memory);
+		return -err;
+	}
+	while (atomic_load(&r.rounds) < 1000)
+		sched_yield();
+	pid = fork_by(how);
+	if (pid == 0) {
+		/* Larger than what a thread keeps for itself, without the lock. */
+		if (allocate)
+			used = malloc(8192);
+		_exit(used ? status : 1);
+	}
+	err = pid < 0 ? -errno : 0;
+	atomic_store(&r.stop, 1);
+	pthread_join(thread, NULL);
+	free(r.memory);
+	return err ? err : pid;
 }

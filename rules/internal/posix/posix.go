@@ -57,6 +57,20 @@ func Thread() (bool, error) {
 	return kept != 0, err
 }
 
+// How Malloc forks.
+const (
+	ByFork  = C.BY_FORK
+	ByUFork = C.BY_UFORK
+	ByClone = C.BY_CLONE
+)
+
+// Malloc forks a child that allocates memory, or doesn't, while another thread is busy
+// allocating, and exits with the status. It returns the child's pid.
+func Malloc(how int, allocate bool, status int) (int, error) {
+	pid := C.posix_malloc(C.int(how), number(allocate), C.int(status))
+	return int(pid), errno(pid)
+}
+
 func number(b bool) C.int {
 	if b {
 		return 1

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 /* How a function forks. */
-enum { BY_FORK, BY_UFORK /* _Fork: -ENOSYS where libc hasn't got it */ };
+enum { BY_FORK, BY_UFORK /* _Fork: -ENOSYS where libc hasn't got it */, BY_CLONE /* clone(2), without libc */ };
 
 /*
  * posix_atfork_begin registers two sets of handlers by pthread_atfork, once in the
@@ -48,5 +48,12 @@ int posix_directory(const char *path, int *in_child, int *in_parent);
  * thread-local memory, and its pthread_t.
  */
 int posix_thread(int *kept);
+
+/*
+ * posix_malloc forks while another thread resizes memory of the caller's heap over and
+ * over, and returns the child's pid: unlike the others it doesn't wait. The child
+ * allocates memory, or uses some that was there before, and exits with the status.
+ */
+int posix_malloc(int how, int allocate, int status);
 
 #endif
