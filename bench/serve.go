@@ -225,7 +225,7 @@ func contest(w io.Writer, rivals []*rival, clients, rounds int) error {
 		}
 		for j := range rivals {
 			r := rivals[(i+j)%len(rivals)]
-			rate, p99, err := crowd(r.addr, clients, max(96, 2*clients))
+			rate, p99, err := crowd(r.addr, clients, max(48, 2*clients))
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}

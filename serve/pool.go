@@ -12,6 +12,10 @@ import (
 // used again (C16), for many brief connections. The fields are set before Serve and
 // not changed after. A Pool serves once.
 //
+// There is no Deadline as a [Server] has it: only the child knows when a client begins.
+// A handler sets its own by setitimer(2), and takes it back in the end: SIGALRM ends
+// the child, which is replaced.
+//
 // The children end with the program, however that ends.
 type Pool struct {
 	// Handler serves a connection in a child: a constrained function, as for [Fork].

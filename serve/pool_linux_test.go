@@ -161,6 +161,39 @@ func TestPoolReplaces(t *testing.T) {
 	}
 }
 
+// impatient gives a client that sends an h a deadline, and hangs.
+//
+//go:nosplit
+//go:norace
+func impatient(fd int) {
+	var b [1]byte
+	child.Read(fd, b[:])
+	if b[0] == 'h' {
+		timer := [4]uint64{3: 10_000} // no interval, 10 ms
+		child.Syscall(unix.SYS_SETITIMER, uintptr(unix.ITIMER_REAL), addressOf(&timer[0]), 0, 0, 0, 0)
+		for {
+			child.Pause()
+		}
+	}
+	child.Echo(fd)
+}
+
+// A deadline that a handler has set ends its child, and the next client is served.
+func TestPoolDeadline(t *testing.T) {
+	p := &serve.Pool{Handler: impatient, Children: 1}
+	addr := pool(t, p)
+	slow := dial(t, addr)
+	slow.Write([]byte("h"))
+	wantEnd(t, slow)
+	next := dial(t, addr)
+	next.Write([]byte("."))
+	exchange(t, next, 1000)
+	p.Shutdown(context.Background())
+	if c := p.Counts(); c.Died != 1 || c.Exits[syscall.WaitStatus(syscall.SIGALRM)] != 1 {
+		t.Errorf("counts: %v, want one end by SIGALRM", c)
+	}
+}
+
 // Reloads under load lose no connection.
 func TestPoolReload(t *testing.T) {
 	for _, handOver := range []bool{false, true} {

@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 )
@@ -11,10 +12,12 @@ import (
 type poolState struct{}
 
 // Serve always returns [errors.ErrUnsupported] here.
-func (p *Pool) Serve(...net.Listener) error { return fmt.Errorf("pool: fork: %w", errNoFile) }
+func (p *Pool) Serve(...net.Listener) error {
+	return fmt.Errorf("pool: fork: %w", errors.ErrUnsupported)
+}
 
 // Reload always returns [errors.ErrUnsupported] here.
-func (p *Pool) Reload() error { return fmt.Errorf("pool: fork: %w", errNoFile) }
+func (p *Pool) Reload() error { return fmt.Errorf("pool: fork: %w", errors.ErrUnsupported) }
 
 // Shutdown does nothing here.
 func (p *Pool) Shutdown(context.Context) error { return nil }

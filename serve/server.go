@@ -12,8 +12,6 @@ import (
 // ErrServerClosed is what Serve returns after Shutdown.
 var ErrServerClosed = errors.New("the server is shut down")
 
-var errNoFile = errors.ErrUnsupported
-
 // Server serves each connection of a listener in a child of its own. The fields are
 // set before Serve and not changed after. A Server serves once.
 type Server struct {

@@ -4,6 +4,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 )
@@ -11,7 +12,9 @@ import (
 type serverState struct{}
 
 // Serve always returns [errors.ErrUnsupported] here.
-func (s *Server) Serve(net.Listener) error { return fmt.Errorf("serve: fork: %w", errNoFile) }
+func (s *Server) Serve(net.Listener) error {
+	return fmt.Errorf("serve: fork: %w", errors.ErrUnsupported)
+}
 
 // Shutdown does nothing here.
 func (s *Server) Shutdown(context.Context) error { return nil }
@@ -25,4 +28,4 @@ func (h forkHandler) start(int, *peer, childOptions) (int, error)               
 func (p *Program) start(string, []string, int, *peer, childOptions) (int, error) { return noStart() }
 func (h *goHandler) start(int, *peer, childOptions) (int, error)                 { return noStart() }
 
-func noStart() (int, error) { return 0, fmt.Errorf("fork: %w", errNoFile) }
+func noStart() (int, error) { return 0, fmt.Errorf("fork: %w", errors.ErrUnsupported) }
