@@ -95,6 +95,29 @@ func forkallCaveats() []Caveat {
 			good: func(ctx context.Context) (string, error) { return drawnTwice(ctx, kernelNumber) },
 		},
 		{
+			ID:      "forkall-pid",
+			Claim:   "A pid that a library has remembered is the parent's in a child of forkall.",
+			Why:     "It is memory, and copied; a log or a lock file then names the wrong process.",
+			Source:  "POSIX fork()",
+			Instead: "os.Getpid each time, or a hook of forkall.AtFork that asks anew",
+			busy:    "idle",
+			bad: func(ctx context.Context) (string, error) {
+				remembered := os.Getpid()
+				return knownAs(ctx, func() int { return remembered })
+			},
+			good: func(ctx context.Context) (string, error) { return knownAs(ctx, os.Getpid) },
+		},
+		{
+			ID:      "forkall-offset",
+			Claim:   "What a child of forkall writes to a file of the parent's moves the parent's place in it.",
+			Why:     "The offset belongs to the open file description, which both share.",
+			Source:  "POSIX fork(): open file descriptions are shared",
+			Instead: "a file that the child opens for itself",
+			busy:    "idle",
+			bad:     func(ctx context.Context) (string, error) { return placeMoved(ctx, false) },
+			good:    func(ctx context.Context) (string, error) { return placeMoved(ctx, true) },
+		},
+		{
 			ID:      "forkall-flock",
 			Claim:   "A child of forkall that unlocks a file unlocks it for the parent.",
 			Why:     "A lock of flock(2) belongs to the open file description, which both share.",
@@ -113,6 +136,26 @@ func forkallCaveats() []Caveat {
 			busy:    "idle",
 			bad:     func(ctx context.Context) (string, error) { return eventTaken(ctx, false) },
 			good:    func(ctx context.Context) (string, error) { return eventTaken(ctx, true) },
+		},
+		{
+			ID:      "forkall-epoll",
+			Claim:   "An epoll set that is open under two numbers is two sets in a child of forkall.",
+			Why:     "Each number gets a set of its own, with what was watched: what is added to one then isn't in the other.",
+			Source:  "package forkall: proc_pid_fdinfo(5) doesn't say which numbers are of one set",
+			Instead: "one number for each set",
+			busy:    "idle",
+			bad:     func(ctx context.Context) (string, error) { return watchedBy(ctx, true) },
+			good:    func(ctx context.Context) (string, error) { return watchedBy(ctx, false) },
+		},
+		{
+			ID:      "forkall-class",
+			Claim:   "A thread's scheduling class is the main thread's in a child of forkall.",
+			Why:     "The child's threads are made from the main thread, and inherit what nobody sets anew; so it is with niceness and credentials.",
+			Source:  "clone(2), sched(7)",
+			Instead: "setting it anew in the child",
+			busy:    "idle",
+			bad:     func(ctx context.Context) (string, error) { return classKept(ctx, false) },
+			good:    func(ctx context.Context) (string, error) { return classKept(ctx, true) },
 		},
 		{
 			ID:      "forkall-thread-id",
@@ -295,6 +338,40 @@ func kernelNumber() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
+// knownAs has a child compare a pid with its own.
+func knownAs(ctx context.Context, pid func() int) (string, error) {
+	return inForkallChild(ctx, forkall.Options{}, func() bool { return pid() == os.Getpid() }, "the parent's pid")
+}
+
+// placeMoved has a child write to a file, or to one that it opens for itself, and looks
+// where the parent is in it.
+func placeMoved(ctx context.Context, care bool) (string, error) {
+	file, err := memoryFile("place")
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	how, err := inForkallChild(ctx, forkall.Options{}, func() bool {
+		to := file
+		if care {
+			var err error
+			if to, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), os.O_RDWR, 0); err != nil {
+				return false
+			}
+		}
+		_, err := to.WriteString("from the child")
+		return err == nil
+	}, "not written")
+	if how != "" || err != nil {
+		return how, err
+	}
+	at, err := file.Seek(0, io.SeekCurrent)
+	if at != 0 {
+		how = "moved by the child"
+	}
+	return how, err
+}
+
 // lockGone locks a file, has a child unlock what it has, or open the file for itself
 // and try, and looks whether the lock is still there.
 func lockGone(ctx context.Context, care bool) (string, error) {
@@ -352,6 +429,68 @@ func eventTaken(ctx context.Context, care bool) (string, error) {
 		return "event taken by the child", nil
 	}
 	return "", nil
+}
+
+// watchedBy has a child add what is ready to an epoll set, by a second number of it or
+// by the same, and ask the set.
+func watchedBy(ctx context.Context, twice bool) (string, error) {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return "", os.NewSyscallError("epoll_create1", err)
+	}
+	defer unix.Close(set)
+	number := set
+	if twice {
+		if number, err = unix.FcntlInt(uintptr(set), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			return "", os.NewSyscallError("fcntl", err)
+		}
+		defer unix.Close(number)
+	}
+	ready, err := unix.Eventfd(1, unix.EFD_CLOEXEC)
+	if err != nil {
+		return "", os.NewSyscallError("eventfd", err)
+	}
+	defer unix.Close(ready)
+	return inForkallChild(ctx, forkall.Options{}, func() bool {
+		if unix.EpollCtl(number, unix.EPOLL_CTL_ADD, ready, &unix.EpollEvent{Events: unix.EPOLLIN}) != nil {
+			return false
+		}
+		n, _ := unix.EpollWait(set, make([]unix.EpollEvent, 1), 0)
+		return n == 1
+	}, "not in the other")
+}
+
+// classKept has a thread of another scheduling class than the rest look at that in a
+// child; with care it takes it anew there.
+func classKept(ctx context.Context, care bool) (string, error) {
+	ready, ask, kept := make(chan error), make(chan bool), make(chan bool)
+	go func() {
+		runtime.LockOSThread() // and the thread ends with the goroutine
+		own, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			ready <- err
+			return
+		}
+		other := *own
+		other.Policy = unix.SCHED_BATCH // for which nobody needs a privilege
+		if own.Policy == unix.SCHED_BATCH {
+			other.Policy = unix.SCHED_NORMAL
+		}
+		ready <- unix.SchedSetAttr(0, &other, 0)
+		if _, ok := <-ask; !ok {
+			return
+		}
+		if care {
+			unix.SchedSetAttr(0, &other, 0)
+		}
+		now, err := unix.SchedGetAttr(0, 0)
+		kept <- err == nil && now.Policy == other.Policy
+	}()
+	if err := <-ready; err != nil {
+		return "", os.NewSyscallError("sched_setattr", err)
+	}
+	defer close(ask)
+	return inForkallChild(ctx, forkall.Options{}, func() bool { ask <- true; return <-kept }, "the main thread's class")
 }
 
 // unlocked forks while a C thread holds a mutex, which it releases in the child.
