@@ -9,8 +9,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deathLimit is how long a dying child may take between two things that it prints,
-// in seconds: far above what it needs on a loaded machine.
+// lastWords is what a dying child has printed of its present line. The runtime
+// prints a traceback in a thousand pieces and more: written one by one, with the
+// limit off and on around each, they take most of the time of the death.
+var lastWords struct {
+	fd   uintptr
+	n    int
+	line [1 << 9]byte
+}
+
+// writeLastWords writes what the runtime prints in a child that dies of a forbidden
+// call, a line at a time.
+//
+//go:nosplit
+//go:norace
+func writeLastWords(fd uintptr, p unsafe.Pointer, n int32) {
+	w := &lastWords
+	if fd != w.fd { // with debug.SetCrashOutput there are two
+		flushLastWords()
+		w.fd = fd
+	}
+	for i := int32(0); i < n; i++ {
+		b := *(*byte)(unsafe.Add(p, i))
+		w.line[w.n&(len(w.line)-1)] = b // masked, so that no check is compiled in
+		w.n++
+		if b == '\n' || w.n == len(w.line) {
+			flushLastWords()
+		}
+	}
+}
+
+// flushLastWords writes the line. The limit is off meanwhile: a write may take as
+// long as its reader does.
+//
+//go:nosplit
+//go:norace
+func flushLastWords() {
+	w := &lastWords
+	if w.n == 0 {
+		return
+	}
+	limitDeath(0)
+	write(w.fd, unsafe.Pointer(&w.line), int32(w.n))
+	w.n = 0
+	limitDeath(deathLimit)
+}
+
+// deathLimit is how long a dying child may take from one line that it prints to the
+// next, in seconds: far above what it needs on a loaded machine.
 const deathLimit = 10
 
 // deathTimer is the timer that limits the death of this child.
