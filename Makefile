@@ -30,20 +30,42 @@ test: compiler lint builds ## everything: lint, builds, all tests, the core's in
 	$(TEST) ./...
 	@$(MAKE) --no-print-directory test-core
 
-# Each line of the matrix is one way to build or run a Go program.
+# Each line of the matrix is one way to build or run a Go program. Two at a time: one
+# is linked while another's children are waited for.
+MATRIX = core-race core-probe core-one-p core-pie core-static core-musl core-unoptimised core-go125
+
 test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25
+	@$(MAKE) --no-print-directory -j2 --output-sync=target $(MATRIX)
+
+.PHONY: $(MATRIX)
+
+core-race:
 	$(TEST) -race -short $(CORE)
+
+core-probe:
 	$(TEST) -race -cover ./probe/probetest
+
+core-one-p:
 	GOMAXPROCS=1 $(TEST) -count=1 -short $(CORE)
+
+core-pie:
 	$(TEST) -buildmode=pie -short $(CORE)
+
+core-static:
 	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE) ./helper
+
+core-musl:
 	@if command -v musl-gcc >/dev/null; then \
 		echo "CC=musl-gcc $(TEST) -short ./helper"; \
 		CC=musl-gcc $(TEST) -ldflags '-linkmode external -extldflags -static' -short ./helper; \
 	else \
 		echo "not tested against musl: there is no musl-gcc (Debian's musl-tools)"; \
 	fi
+
+core-unoptimised:
 	$(TEST) -gcflags=all='-N -l' -short $(CORE)
+
+core-go125:
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
 		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE)"; \
 		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) && \

@@ -37,7 +37,7 @@ func TestGuardStops(t *testing.T) {
 		withLoad(t, l, func(t *testing.T) {
 			var actions []forbidden.Action
 			for i, action := range forbidden.Guarded() {
-				n := tries(1, 20, 500)
+				n := tries(1, 10, 500)
 				if action.Contract {
 					n = tries(1, 500, 500)
 				}
@@ -172,6 +172,7 @@ func (s shelf) take(t testing.TB, i int) []byte {
 // TestGuardUnderSettings wants the same of programs whose environment changes
 // what the runtime prints, or makes it print all the time.
 func TestGuardUnderSettings(t *testing.T) {
+	t.Parallel() // it only waits for a helper process, as the next test does
 	for _, test := range []struct{ setting, end string }{
 		{"GOTRACEBACK=none", "exit status 2"},
 		{"GOTRACEBACK=single", "exit status 2"},
@@ -246,6 +247,7 @@ func TestGuardUnderTracing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the children that must be killed take 10 s")
 	}
+	t.Parallel()
 	cmd := forktest.Command(t, "guardUnderTracing")
 	cmd.Env = append(cmd.Env, "GODEBUG=schedtrace=1")
 	out, err := cmd.Output()

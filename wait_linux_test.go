@@ -174,7 +174,7 @@ func TestWaitReportsStopToTracer(t *testing.T) {
 
 // Fork and Wait allocate nothing in the parent.
 func TestForkAndWaitDoNotAllocate(t *testing.T) {
-	if n := testing.AllocsPerRun(200, func() {
+	if n := testing.AllocsPerRun(50, func() {
 		pid, err := rawfork.Fork()
 		if pid == 0 {
 			child.Exit(0)

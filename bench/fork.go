@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"rawfork"
 	"rawfork/bench/cloop"
 	"rawfork/child"
+	"rawfork/internal/pages"
 )
 
 // forksATurn is how many forks one side does before it is the other's turn.
@@ -26,7 +26,7 @@ func benchFork(w io.Writer, rounds int) error {
 	fmt.Fprintf(w, "\nFork, Exit, Wait against fork, _exit, waitpid in one C function; %d turns of %d forks\n", rounds, forksATurn)
 	fmt.Fprintf(w, "%-8s  %-28s  %-28s  %-24s  %s\n", "heap", "Go, µs", "C, µs", "ratio (target ≤ 1.05)", "page faults Go/C: parent, child")
 	for _, mb := range []int{16, 256, 1024} {
-		heap, err := resident(mb << 20)
+		heap, err := pages.InUse(mb << 20)
 		if err != nil {
 			return err
 		}
@@ -38,19 +38,6 @@ func benchFork(w io.Writer, rounds int) error {
 	}
 	fmt.Fprintf(w, "allocations of Fork and Wait: %v\n", testing.AllocsPerRun(100, func() { forkAndWait() }))
 	return nil
-}
-
-// resident is memory that is all there, in small pages, as most of a Go heap is.
-func resident(size int) ([]byte, error) {
-	heap, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return nil, fmt.Errorf("mmap %d bytes: %w", size, err)
-	}
-	unix.Madvise(heap, unix.MADV_NOHUGEPAGE) // an old kernel has none
-	for i := 0; i < size; i += os.Getpagesize() {
-		heap[i] = 1
-	}
-	return heap, nil
 }
 
 // side is what was measured of one side.

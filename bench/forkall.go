@@ -20,6 +20,7 @@ import (
 	"rawfork"
 	"rawfork/bench/cloop"
 	"rawfork/forkall"
+	"rawfork/internal/pages"
 )
 
 // shape is a process that forks: its resident memory, blocked threads, and open
@@ -104,7 +105,7 @@ func middle(values []float64) float64 {
 
 // measureForkall makes this process of that shape, and forks.
 func measureForkall(s shape, rounds int) (f forkallFigures, err error) {
-	heap, err := resident(s.mb << 20)
+	heap, err := pages.InUse(s.mb << 20)
 	if err != nil {
 		return f, err
 	}

@@ -23,6 +23,7 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/helper"
+	"rawfork/internal/pages"
 	"rawfork/serve"
 )
 
@@ -64,7 +65,7 @@ func play(name string, ballast int) error {
 		return playKilled()
 	}
 	if ballast > 0 {
-		heap, err := resident(ballast << 20)
+		heap, err := pages.InUse(ballast << 20)
 		if err != nil {
 			return err
 		}

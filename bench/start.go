@@ -20,6 +20,7 @@ import (
 
 	"rawfork"
 	"rawfork/bench/cloop"
+	"rawfork/internal/pages"
 	"rawfork/internal/program"
 )
 
@@ -86,7 +87,7 @@ func benchStart(w io.Writer, rounds int) error {
 	fmt.Fprintln(w, "targets: vfork and spawn ≤ 1.0 of syscall.ForkExec within the interval, fork ≤ 1.05 of the same in C")
 	startHeader(w)
 	for _, mb := range []int{16, 256, 1024} {
-		heap, err := resident(mb << 20)
+		heap, err := pages.InUse(mb << 20)
 		if err != nil {
 			return err
 		}

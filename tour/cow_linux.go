@@ -10,6 +10,7 @@ import (
 
 	"rawfork"
 	"rawfork/child"
+	"rawfork/internal/pages"
 )
 
 const mega = 1 << 20
@@ -17,7 +18,7 @@ const mega = 1 << 20
 // cow: C14.
 func cow(_ context.Context, l *Log) (string, error) {
 	const size, written = 64 * mega, 16 * mega
-	region, err := touched(size)
+	region, err := pages.InUse(size)
 	if err != nil {
 		return "", err
 	}
@@ -39,7 +40,7 @@ func cow(_ context.Context, l *Log) (string, error) {
 	if _, err := line(r); err != nil {
 		return "", err
 	}
-	before, err := pages(pid)
+	before, err := share(pid)
 	if err != nil {
 		return "", err
 	}
@@ -48,7 +49,7 @@ func cow(_ context.Context, l *Log) (string, error) {
 	if _, err := line(r); err != nil {
 		return "", err
 	}
-	after, err := pages(pid)
+	after, err := share(pid)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +60,7 @@ func cow(_ context.Context, l *Log) (string, error) {
 		return "", err
 	}
 	for _, b := range region[:written] {
-		if b != 1 {
+		if b == 2 {
 			return "", fmt.Errorf("the child's %d is in the parent's memory", b)
 		}
 	}
@@ -77,7 +78,7 @@ func cow(_ context.Context, l *Log) (string, error) {
 // forkTimes shows what fork takes with more and more memory.
 func forkTimes(l *Log) error {
 	for _, size := range []int{1, 64, 128} {
-		region, err := touched(size * mega)
+		region, err := pages.InUse(size * mega)
 		if err != nil {
 			return err
 		}
@@ -98,20 +99,6 @@ func forkTimes(l *Log) error {
 		l.say("a fork with %3d MB more takes %4.1f ms", size, float64(least.Microseconds())/1e3)
 	}
 	return nil
-}
-
-// touched maps size bytes of private memory, all in use, in small pages where
-// the kernel lets itself be told: huge ones are copied whole.
-func touched(size int) ([]byte, error) {
-	region, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return nil, os.NewSyscallError("mmap", err)
-	}
-	_ = unix.Madvise(region, unix.MADV_NOHUGEPAGE) // EINVAL: a kernel without them
-	for i := range region {
-		region[i] = 1
-	}
-	return region, nil
 }
 
 //go:norace
@@ -138,7 +125,7 @@ func forkCow(goOn, w int, region []byte) (pid int, err error) {
 // own.
 type resident struct{ shared, private int }
 
-func pages(pid int) (m resident, err error) {
+func share(pid int) (m resident, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		return m, err

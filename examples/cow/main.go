@@ -2,8 +2,8 @@
 
 // Cow shows copy-on-write: fork copies page tables, not pages (C14).
 //
-// Right after the fork almost all memory is shared, as smaps_rollup tells of
-// child and parent. The child writes to half of it: that half is copied, and is
+// Right after the fork almost all memory is shared, as package procstate
+// tells of child and parent. The child writes to half of it: that half is copied, and is
 // private in both from then on. The page tables do get copied, so the time of a
 // fork grows with the memory in use.
 //
@@ -22,8 +22,6 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +29,8 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/examples/internal/turn"
+	"rawfork/internal/pages"
+	"rawfork/procstate"
 )
 
 const mb = 1 << 20
@@ -38,7 +38,8 @@ const mb = 1 << 20
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("cow: ")
-	memory := inUse(64 * mb)
+	memory, err := pages.InUse(64 * mb)
+	check(err)
 	pair, err := turn.New()
 	check(err)
 	pid, err := rawfork.Fork()
@@ -71,67 +72,36 @@ func main() {
 
 	fmt.Println()
 	for _, size := range []int{16, 64, 256} {
-		memory := inUse(size * mb)
-		fmt.Printf("%3d MB in use: fork %.1f ms\n", size, forkTime().Seconds()*1e3)
+		memory, err := pages.InUse(size * mb)
+		check(err)
+		start := time.Now()
+		pid, err := rawfork.Fork()
+		if pid == 0 {
+			child.Exit(0)
+		}
+		fmt.Printf("%3d MB in use: fork %.1f ms\n", size, time.Since(start).Seconds()*1e3)
+		check(err)
+		_, err = rawfork.Wait(pid)
+		check(err)
 		check(unix.Munmap(memory))
 	}
 }
 
-// inUse makes memory and writes to each of its pages: small pages, as huge ones
-// are copied 2 MB at a time, and have few page tables.
-func inUse(size int) []byte {
-	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
-	check(err)
-	unix.Madvise(memory, unix.MADV_NOHUGEPAGE) // EINVAL: there are none anyway
-	for i := 0; i < size; i += 4096 {
-		memory[i] = 1
-	}
-	return memory
-}
-
 // show prints the page counts of child and parent and returns the child's
 // private ones, all in MB.
-func show(when string, pid int) (private int) {
+func show(when string, pid int) (private uint64) {
 	private, shared := counts(pid)
 	parentPrivate, parentShared := counts(os.Getpid())
 	fmt.Printf("%-22s %9d %8d %10d %8d\n", when, private, shared, parentPrivate, parentShared)
 	return private
 }
 
-// counts adds up what smaps_rollup says of a process.
-func counts(pid int) (private, shared int) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+// counts are the MB that a process has of its own, and those that others have too.
+func counts(pid int) (private, shared uint64) {
+	state, err := procstate.ReadParts(pid, procstate.Totals)
 	check(err)
-	for _, line := range strings.Split(string(text), "\n") {
-		var kind string
-		var kb int
-		fmt.Sscanf(line, "%s %d kB", &kind, &kb) // the first line is of another form
-		switch kind {
-		case "Private_Clean:", "Private_Dirty:":
-			private += kb
-		case "Shared_Clean:", "Shared_Dirty:":
-			shared += kb
-		}
-	}
-	return private / 1024, shared / 1024
-}
-
-// forkTime is the median of five forks.
-func forkTime() time.Duration {
-	var times []time.Duration
-	for range 5 {
-		start := time.Now()
-		pid, err := rawfork.Fork()
-		if pid == 0 {
-			child.Exit(0)
-		}
-		times = append(times, time.Since(start))
-		check(err)
-		_, err = rawfork.Wait(pid)
-		check(err)
-	}
-	slices.Sort(times)
-	return times[2]
+	m := state.Memory
+	return (m.PrivateClean + m.PrivateDirty) / mb, (m.SharedClean + m.SharedDirty) / mb
 }
 
 func check(err error) {

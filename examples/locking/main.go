@@ -19,16 +19,15 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"rawfork"
 	"rawfork/child"
 	"rawfork/examples/internal/lock"
 )
 
-const (
-	writers = 4    // the parent and three children
-	records = 1000 // of each
-	length  = 16   // of a record
-)
+// The parent and three children write, each so many records of so many letters.
+const writers, records, length = 4, 1000, 16
 
 func main() {
 	log.SetFlags(0)
@@ -36,54 +35,54 @@ func main() {
 	for _, l := range []*lock.Lock{lock.None, lock.Flock, lock.Fcntl} {
 		file, err := os.CreateTemp("", "locking")
 		check(err)
-		check(file.Close())
-		mixed := mix(l, file.Name())
-		fmt.Println(l.Name, mixed, "of", writers*records, "records mixed")
+		mix(l, file.Name())
+		text, err := os.ReadFile(file.Name())
+		check(err)
 		check(os.Remove(file.Name()))
+		check(file.Close())
+		mixed := 0
+		for record := range strings.Lines(string(text)) {
+			if record != strings.Repeat(record[:1], length)+"\n" {
+				mixed++
+			}
+		}
+		fmt.Println(l.Name, mixed, "of", writers*records, "records mixed")
 		if (mixed > 0) != (l == lock.None) {
 			log.Fatalf("%s that is not what a lock does", l.Name)
 		}
 	}
 }
 
-// mix has all processes write at once and counts the records that are mixed.
-func mix(l *lock.Lock, file string) (mixed int) {
-	gate, opened, err := os.Pipe()
-	check(err)
-	gateFD, openedFD := int(gate.Fd()), int(opened.Fd())
-	var pids []int
-	for _, letter := range []string{"a", "b", "c"} {
-		own := open(file)
-		ownFD := int(own.Fd())
-		pid, err := rawfork.Fork()
-		if pid == 0 {
-			child.Close(openedFD)
+// mix has all processes write to the file at once.
+func mix(l *lock.Lock, file string) {
+	var gate [2]int
+	check(unix.Pipe(gate[:]))
+	var own, pids [writers]int
+	var err error
+	for i := range writers {
+		own[i], err = unix.Open(file, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
+		check(err)
+	}
+	for i := 1; i < writers; i++ {
+		pids[i], err = rawfork.Fork()
+		if pids[i] == 0 {
+			child.Close(gate[1])
 			var b [1]byte
-			child.Read(gateFD, b[:]) // returns when the parent opens the gate
-			write(l, ownFD, letter)
+			child.Read(gate[0], b[:]) // returns when the parent opens the gate
+			write(l, own[i], "pabc"[i:i+1])
 			child.Exit(0)
 		}
 		check(err)
-		check(own.Close())
-		pids = append(pids, pid)
 	}
-	own := open(file)
-	check(opened.Close())
-	write(l, int(own.Fd()), "p")
-	for _, pid := range pids {
-		_, err := rawfork.Wait(pid)
+	check(unix.Close(gate[1]))
+	write(l, own[0], "p")
+	for i := 1; i < writers; i++ {
+		_, err = rawfork.Wait(pids[i])
 		check(err)
 	}
-	check(own.Close())
-	check(gate.Close())
-	text, err := os.ReadFile(file)
-	check(err)
-	for _, record := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
-		if record == "" || record != strings.Repeat(record[:1], length) {
-			mixed++
-		}
+	for _, fd := range append(own[:], gate[0]) {
+		check(unix.Close(fd))
 	}
-	return mixed
 }
 
 // write appends one process's records.
@@ -99,12 +98,6 @@ func write(l *lock.Lock, fd int, letter string) {
 		child.WriteString(fd, "\n")
 		l.Release(fd)
 	}
-}
-
-func open(file string) *os.File {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
-	check(err)
-	return f
 }
 
 func check(err error) {

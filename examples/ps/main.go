@@ -21,7 +21,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"log"
 	"net"
@@ -32,6 +31,7 @@ import (
 	"rawfork/child"
 	"rawfork/examples/internal/turn"
 	"rawfork/internal/ps"
+	"rawfork/procstate"
 )
 
 const mb = 1 << 20
@@ -73,7 +73,7 @@ func main() {
 		check(err)
 		fmt.Println(line)
 	}
-	mine, its := read(os.Getpid()), read(pid)
+	mine, its := of(procstate.Self()), of(procstate.Read(pid))
 	fmt.Printf("%-12s %12v %12v\n", "", "parent", "child")
 	for i, name := range names {
 		fmt.Printf("%-12s %12v %12v\n", name, mine[i], its[i])
@@ -87,30 +87,15 @@ func main() {
 	check(listener.Close())
 }
 
-// read reads the attributes of a process from /proc.
-func read(pid int) attributes {
-	dir := fmt.Sprintf("/proc/%d/", pid)
-	files, err := os.ReadDir(dir + "fd")
+// of picks the attributes from the state of a process.
+func of(state *procstate.State, err error) attributes {
 	check(err)
-	open, connections := 0, 0
-	for _, file := range files {
-		// The listing itself has a descriptor, which is gone by now.
-		if target, err := os.Readlink(dir + "fd/" + file.Name()); err == nil {
-			open++
-			connections += strings.Count(target, "socket:")
-		}
+	connections := 0
+	for _, d := range state.Descriptors {
+		connections += strings.Count(d.Target, "socket:")
 	}
-	environment, err := os.ReadFile(dir + "environ")
-	check(err)
-	statm, err := os.ReadFile(dir + "statm")
-	check(err)
-	var size, resident int
-	_, err = fmt.Sscan(string(statm), &size, &resident)
-	check(err)
-	directory, err := os.Readlink(dir + "cwd")
-	check(err)
-	return attributes{pid, open, connections, resident * os.Getpagesize() / mb,
-		bytes.Count(environment, []byte{0}), directory}
+	return attributes{state.PID, len(state.Descriptors), connections,
+		state.Memory.Rss / mb, len(state.Env), state.Cwd.Name}
 }
 
 func check(err error) {

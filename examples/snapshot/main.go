@@ -19,18 +19,18 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"rawfork"
 	"rawfork/child"
 	"rawfork/examples/internal/turn"
 )
 
-const (
-	words = 256 << 20 / 8
-	half  = words / 2
-)
+const size = 256 << 20
 
 func main() {
 	log.SetFlags(0)
@@ -38,91 +38,66 @@ func main() {
 	file, err := os.CreateTemp("", "snapshot")
 	check(err)
 	check(os.Remove(file.Name())) // gone when both processes have closed it
+	fd := int(file.Fd())
 	pair, err := turn.New()
 	check(err)
 
-	memory := make([]uint64, words)
-	set(memory, 1)
-	set(memory, 2)
-	set(memory[:half], 3)
-	pid, stopped := save(memory, int(file.Fd()), pair)
-	fmt.Printf("forked in the middle of round 3, stopped for %.1f ms\n", stopped.Seconds()*1e3)
-	set(memory[half:], 3)
-
-	other, ended := pair.Parent(), make(chan error, 1)
-	go func() { ended <- wait(pid) }()
-	rounds := 0
-	for len(ended) == 0 {
-		rounds++
-		set(memory, 3+uint64(rounds))
-		if rounds == 1 {
-			check(other.Tell())
-		}
-	}
-	check(<-ended)
-	fmt.Printf("parent: %d more rounds through 256 MB while the child wrote\n", rounds)
-	verify(file)
-	fmt.Printf("image: %d words, all as they were at the fork\n", words)
-}
-
-// set makes a round through the memory.
-func set(memory []uint64, round uint64) {
-	for i := range memory {
-		memory[i] = round
-	}
-}
-
-// save forks a child that writes the memory to fd. It returns the child's pid,
-// and for how long the parent was kept from its work.
-func save(memory []uint64, fd int, pair turn.Pair) (pid int, stopped time.Duration) {
-	first, second := bytes(memory[:half]), bytes(memory[half:])
+	memory := make([]byte, size)
+	words, half := asWords(memory), size/8/2
+	set(words, 1)
+	set(words, 2)
+	set(words[:half], 3)
 	start := time.Now()
 	pid, err := rawfork.Fork()
 	if pid == 0 {
 		parent := pair.Child()
-		if _, errno := child.Write(fd, first); errno != 0 {
-			child.Exit(int(errno))
-		}
+		_, failed := child.Write(fd, memory[:size/2])
 		parent.Await()
-		_, errno := child.Write(fd, second)
-		child.Exit(int(errno))
+		_, errno := child.Write(fd, memory[size/2:])
+		child.Exit(int(failed | errno))
 	}
+	fmt.Printf("forked in the middle of round 3, stopped for %.1f ms\n", time.Since(start).Seconds()*1e3)
 	check(err)
-	return pid, time.Since(start)
-}
+	set(words[half:], 3)
 
-// wait reaps the child. Its exit status is the errno of its writes.
-func wait(pid int) error {
-	status, err := rawfork.Wait(pid)
-	if err == nil && status != 0 {
-		err = fmt.Errorf("child: wait status %#x", status)
-	}
-	return err
-}
-
-// verify finds whether the image in the file is that of the fork, no more and no
-// less.
-func verify(file *os.File) {
-	info, err := file.Stat()
-	check(err)
-	if info.Size() != words*8 {
-		log.Fatalf("image of %d bytes, want %d", info.Size(), words*8)
-	}
-	block := make([]uint64, 1<<17)
-	for at := 0; at < words; at += len(block) {
-		_, err := file.ReadAt(bytes(block), int64(at)*8)
+	other, ended := pair.Parent(), make(chan syscall.WaitStatus, 1)
+	go func() {
+		status, err := rawfork.Wait(pid)
 		check(err)
-		for i, word := range block {
-			if want := uint64(3 - (at+i)/half); word != want {
-				log.Fatalf("image, word %d: %d, want %d, as at the fork", at+i, word, want)
-			}
+		ended <- status
+	}()
+	rounds := 0
+	for len(ended) == 0 {
+		rounds++
+		set(words, 3+uint64(rounds))
+		if rounds == 1 {
+			check(other.Tell())
 		}
 	}
+	if status := <-ended; status != 0 { // the errno of the child's writes
+		log.Fatalf("child: wait status %#x", status)
+	}
+	fmt.Printf("parent: %d more rounds through 256 MB while the child wrote\n", rounds)
+
+	image, err := unix.Mmap(int(file.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	check(err)
+	for i, word := range asWords(image) {
+		if want := uint64(3 - i/half); word != want {
+			log.Fatalf("image, word %d: %d, want %d, as at the fork", i, word, want)
+		}
+	}
+	fmt.Printf("image: %d words, all as they were at the fork\n", len(words))
 }
 
-// bytes is the memory of the words.
-func bytes(words []uint64) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), len(words)*8)
+// set makes a round through the memory.
+func set(words []uint64, round uint64) {
+	for i := range words {
+		words[i] = round
+	}
+}
+
+func asWords(memory []byte) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(memory))), len(memory)/8)
 }
 
 func check(err error) {
