@@ -18,7 +18,8 @@
 //     A new release of either may end that.
 //   - It is not complete. Pending signals, per-thread scheduling classes and
 //     credentials, POSIX timers other than the profiler's, io_uring, and locks of C
-//     libraries that remember a thread's id don't survive. CAVEATS.md shows it.
+//     libraries that remember a thread's id don't survive; an epoll set under two numbers
+//     becomes two. CAVEATS.md shows it.
 //   - It is not for tests of this module's other packages, whose children have one
 //     thread and a contract.
 //
