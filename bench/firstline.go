@@ -15,6 +15,7 @@ import (
 
 	"rawfork"
 	"rawfork/forkall"
+	"rawfork/internal/pages"
 )
 
 // benchFirstLine compares the start of a child by forkall, until its first line of Go,
@@ -33,7 +34,7 @@ func benchFirstLine(w io.Writer, rounds int) error {
 }
 
 func compareFirstLine(w io.Writer, mb, rounds int) error {
-	heap, err := resident(mb << 20)
+	heap, err := pages.InUse(mb << 20)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func compareFirstLine(w io.Writer, mb, rounds int) error {
 // playWarm is that program: it says when its main began and when it was warm.
 func playWarm(mb int) error {
 	first := monotonic()
-	if _, err := resident(mb << 20); err != nil {
+	if _, err := pages.InUse(mb << 20); err != nil {
 		return err
 	}
 	_, err := fmt.Println(first, monotonic())

@@ -22,6 +22,7 @@ import (
 
 	"rawfork"
 	"rawfork/helper"
+	"rawfork/internal/pages"
 	"rawfork/internal/program"
 	"rawfork/internal/ps"
 )
@@ -91,7 +92,7 @@ func helperStarts(w io.Writer, rounds int) error {
 			fmt.Fprintf(w, "%d MB: not measured, the machine has %d MB available\n", mb, free>>10)
 			continue
 		}
-		heap, err := resident(mb << 20)
+		heap, err := pages.InUse(mb << 20)
 		if err != nil {
 			return err
 		}
