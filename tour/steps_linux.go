@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The steps stand in the chapter's order. Whatever runs in a child is in a
+// The steps stand in the chapter's order; a row may have several. Whatever runs in a child is in a
 // function of its own that is marked norace: the race detector's calls can't run
 // there, as little as any other call that isn't of package child.
 var steps = []Step{
@@ -54,9 +54,15 @@ var steps = []Step{
 	{"C15", "server", "A forking server",
 		"A child for each connection: many clients are served at once, a slow one stops nobody, and no zombie is left.",
 		server},
+	{"C15", "goserver", "A forking server whose children are Go",
+		"A fork from a helper of one thread gives children that are whole Go programs: here net/http serves each connection in a child of its own.",
+		goServer},
 	{"C16", "pool", "A forked pool",
 		"Children that are forked ahead and used again, for many brief connections.",
 		pool},
+	{"C16", "prefork", "A forked pool of Go programs",
+		"Children that were booted ahead share a listener; when one dies the others go on, and another takes its place.",
+		prefork},
 	{"C17", "locking", "Locking",
 		"Processes that append to one file mix their records without a lock, and don't with flock or fcntl locks. A process that dies gives its locks back.",
 		locking},

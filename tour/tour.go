@@ -54,7 +54,8 @@ type Result struct {
 // Steps returns all steps in the chapter's order.
 func Steps() []Step { return steps }
 
-// Find returns the step of that name or row, in any case of letters.
+// Find returns the step of that name, or the first one of that row, in any case of
+// letters.
 func Find(name string) (Step, bool) {
 	for _, step := range steps {
 		if strings.EqualFold(name, step.Name) || strings.EqualFold(name, step.Row) {

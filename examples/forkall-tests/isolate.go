@@ -108,7 +108,12 @@ func run(test func(T), file *os.File) (status int) {
 	report := &report{}
 	done := make(chan bool)
 	go func() {
-		defer close(done) // Fatalf ends this goroutine
+		defer func() {
+			if p := recover(); p != nil {
+				panic(p) // ends the copy, before run goes on
+			}
+			close(done) // Fatalf ends this goroutine
+		}()
 		test(T{report})
 	}()
 	<-done

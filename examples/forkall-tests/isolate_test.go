@@ -77,6 +77,7 @@ func TestFailures(t *testing.T) {
 		{"Errorf", "wrong 1\nand 2\n", func(t T) { t.Errorf("wrong %d", 1); t.Errorf("and 2") }, false},
 		{"Fatalf", "end\n", func(t T) { t.Fatalf("end"); ran.Store(true) }, false},
 		{"os.Exit", "", func(T) { os.Exit(0) }, false},
+		{"panic", "", func(T) { panic("wrong") }, false},
 		{"change", "", func(T) { ran.Store(true) }, true},
 	} {
 		text, err := inCopy(c.test)
