@@ -32,7 +32,9 @@ func start(t *testing.T, cmd *exec.Cmd) *started {
 		t.Fatal(err)
 	}
 	s.stdout, s.pipe = bufio.NewReader(pipe), pipe
-	cmd.Stderr = &s.stderr
+	if cmd.Stderr == nil {
+		cmd.Stderr = &s.stderr
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

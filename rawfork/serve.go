@@ -47,8 +47,8 @@ for the socket that systemd passes.
 
 It says "listening on ADDR" when it is ready. SIGTERM and Ctrl-C let the clients
 finish, for --grace, and then end the children; a second one ends them at once.
-SIGHUP replaces the children of a pool, and loses no connection. The last line
-says what was served.`,
+SIGHUP replaces the children of a pool, and loses no connection; when there are no
+new children to be had, the old ones stay. The last line says what was served.`,
 		Example: `  rawfork serve -l 127.0.0.1:7777
   rawfork serve -l 127.0.0.1:7777 -- wc -c
   rawfork serve -l unix:/tmp/echo --mode pool --max 4
@@ -115,7 +115,7 @@ type service struct {
 	check    func() error
 	serve    func() error
 	shutdown func(context.Context) error
-	reload   func() error
+	reload   func()
 	counts   func() string
 }
 
@@ -202,8 +202,12 @@ func (f *serveFlags) service(listener net.Listener, handler serve.Handler, log *
 			check:    func() error { return nil }, // the flags were
 			serve:    func() error { return pool.Serve(listener) },
 			shutdown: pool.Shutdown,
-			reload:   pool.Reload,
-			counts:   func() string { return pool.Counts().String() },
+			reload: func() {
+				if err := pool.Reload(); err != nil && !errors.Is(err, serve.ErrServerClosed) {
+					log.Error("SIGHUP", "err", err) // the children that there are go on
+				}
+			},
+			counts: func() string { return pool.Counts().String() },
 		}
 	}
 	server := &serve.Server{
@@ -214,11 +218,8 @@ func (f *serveFlags) service(listener net.Listener, handler serve.Handler, log *
 		check:    func() error { return server.Check(listener) },
 		serve:    func() error { return server.Serve(listener) },
 		shutdown: server.Shutdown,
-		reload: func() error {
-			log.Warn("SIGHUP: there is no pool to reload")
-			return nil
-		},
-		counts: func() string { return server.Counts().String() },
+		reload:   func() { log.Warn("SIGHUP: there is no pool to reload") },
+		counts:   func() string { return server.Counts().String() },
 	}
 }
 
@@ -234,9 +235,7 @@ func (f *serveFlags) untilTold(s service, served <-chan error, signals <-chan os
 				f.finish(s, signals)
 				return nil
 			}
-			if err := s.reload(); err != nil && !errors.Is(err, serve.ErrServerClosed) {
-				return err
-			}
+			s.reload()
 		}
 	}
 }

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,7 +25,12 @@ import (
 // serving starts the command and returns it with its address.
 func serving(t *testing.T, args ...string) (s *started, addr string) {
 	t.Helper()
-	s = start(t, command(t, append([]string{"serve", "-l", "127.0.0.1:0"}, args...)...))
+	return servingAs(t, command(t, append([]string{"serve", "-l", "127.0.0.1:0"}, args...)...))
+}
+
+func servingAs(t *testing.T, cmd *exec.Cmd) (s *started, addr string) {
+	t.Helper()
+	s = start(t, cmd)
 	line, err := s.stdout.ReadString('\n')
 	addr, ok := strings.CutPrefix(line, "listening on ")
 	if err != nil || !ok {
@@ -148,6 +155,53 @@ func TestServeReloads(t *testing.T) {
 	}
 	s.cmd.Process.Signal(unix.SIGTERM)
 	s.end(t, 0, "(?s)started.*generation=0.*started.*generation=1")
+}
+
+// A reload that fails, here for want of descriptors, is logged. The old children go on.
+func TestServeReloadFails(t *testing.T) {
+	cmd := command(t, "serve", "-l", "127.0.0.1:0", "--mode", "pool", "--max", "1")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stderr = write
+	s, addr := servingAs(t, cmd)
+	write.Close()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(forktest.Watchdog))
+	echo := func() {
+		t.Helper()
+		b := []byte("x")
+		conn.Write(b)
+		if _, err := io.ReadFull(conn, b); err != nil {
+			t.Errorf("client: %v", err)
+		}
+	}
+	echo()
+	var before unix.Rlimit
+	if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Max: before.Max}
+	if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.cmd.Process.Signal(unix.SIGHUP)
+	line, err := bufio.NewReader(read).ReadString('\n')
+	if err != nil || !strings.Contains(line, "too many open files") {
+		t.Errorf("log: %q, %v, want too many open files", line, err)
+	}
+	echo()
+	if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		t.Error(err)
+	}
+	conn.Close()
+	wantMatch(t, "children 0, started 1, connections 1, .* exit 0 1\n", s.finish(t, unix.SIGTERM))
 }
 
 // A second signal ends a client that doesn't finish.
