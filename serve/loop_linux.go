@@ -263,7 +263,7 @@ func (l *loop) stopAccepting(err error) {
 func (l *loop) accept() {
 	s, st := l.server, &l.server.state
 	if l.theirs.Control(noUse) != nil {
-		l.stopAccepting(fmt.Errorf("serve: %w", net.ErrClosed))
+		l.stopAccepting(l.whyClosed())
 		return
 	}
 	var from peer
@@ -302,6 +302,18 @@ func (l *loop) accept() {
 }
 
 func noUse(uintptr) {}
+
+// whyClosed is what Serve returns when the caller's listener is closed: Shutdown may
+// have done that after the loop looked for events.
+func (l *loop) whyClosed() error {
+	st := &l.server.state
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stopping {
+		return ErrServerClosed
+	}
+	return fmt.Errorf("serve: %w", net.ErrClosed)
+}
 
 // hasNone tells whether accept4(2) had no connection, or none any more.
 func hasNone(err error) bool {

@@ -26,6 +26,7 @@ import (
 	"rawfork/child"
 	"rawfork/helper"
 	"rawfork/internal/forktest"
+	"rawfork/internal/ps"
 	"rawfork/serve"
 )
 
@@ -216,6 +217,9 @@ func TestBadHandlers(t *testing.T) {
 			conn := dial(t, server.addr)
 			conn.Write([]byte(how))
 			if how == "h" {
+				if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+					t.Errorf("child that is to hang: %v", err)
+				}
 				hanging = append(hanging, conn)
 			} else {
 				wantEnd(t, conn)
