@@ -145,7 +145,7 @@ func stubborn(fd int) {
 }
 
 func TestDeadline(t *testing.T) {
-	for _, test := range []struct {
+	tests := []struct {
 		name    string
 		handler serve.Handler
 		want    syscall.WaitStatus
