@@ -153,26 +153,33 @@ func TestDeadline(t *testing.T) {
 		{"slow", serve.Fork(child.Echo), syscall.WaitStatus(syscall.SIGTERM)},
 		{"stubborn", serve.Fork(stubborn), syscall.WaitStatus(syscall.SIGKILL)},
 		{"program's child", &serve.Program{Path: "sh", Args: []string{"-c", "echo x; sleep 300; exit 1"}}, syscall.WaitStatus(syscall.SIGTERM)},
-	} {
+	}
+	// All at once: a deadline that leaves a busy machine the time to say x takes a while.
+	var servers []*running
+	var conns []net.Conn
+	for _, test := range tests {
+		server := run(t, &serve.Server{
+			Handler: test.handler, MaxChildren: 1, Deadline: 5 * time.Second, Grace: 10 * time.Millisecond,
+		})
+		conn := dial(t, server.addr)
+		conn.Write([]byte("x"))
+		servers, conns = append(servers, server), append(conns, conn)
+	}
+	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			server := run(t, &serve.Server{
-				Handler: test.handler, MaxChildren: 1, Deadline: time.Second, Grace: 10 * time.Millisecond,
-			})
-			conn := dial(t, server.addr)
-			conn.Write([]byte("x"))
-			got, err := io.ReadAll(conn) // ends when the whole group has
+			got, err := io.ReadAll(conns[i]) // ends when the whole group has
 			if strings.TrimSpace(string(got)) != "x" {
 				t.Errorf("read %q, %v", got, err)
 			}
-			conn.Close()
-			server.stop(forktest.Watchdog)
+			conns[i].Close()
+			servers[i].stop(forktest.Watchdog)
 			want := serve.Counts{Accepted: 1, Terminated: 1, Exits: map[syscall.WaitStatus]int{test.want: 1}}
-			if diff := cmp.Diff(want, server.Counts()); diff != "" {
+			if diff := cmp.Diff(want, servers[i].Counts()); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}
-			reapOrphans(t)
 		})
 	}
+	reapOrphans(t)
 }
 
 // reapOrphans waits for what the children of a server left to this subreaper.
@@ -184,7 +191,8 @@ func reapOrphans(t *testing.T) {
 	}
 }
 
-// crash ends as the first byte says: by a signal, with a status, in a hang.
+// crash ends as the first byte says: by a signal, with a status, in a hang, which it
+// says by the same byte.
 //
 //go:nosplit
 //go:norace
@@ -197,6 +205,7 @@ func crash(fd int) {
 	case 'e':
 		child.Exit(9)
 	case 'h':
+		child.Write(fd, b[:])
 		for {
 			child.Pause()
 		}
@@ -297,6 +306,60 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("second Serve: %v, want EINVAL", err)
 	}
 }
+
+// A connection comes, and before it is accepted Shutdown closes the listener: Serve
+// returns ErrServerClosed all the same.
+func TestShutdownBeforeAccept(t *testing.T) {
+	logged, goOn := make(chan slog.Record, 8), make(chan bool)
+	listener := listen(t, "tcp")
+	closing, err := listener.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := runOn(t, &serve.Server{
+		Handler: serve.Fork(crash), MaxChildren: 2,
+		Log: slog.New(logFunc(func(r slog.Record) { logged <- r; <-goOn })),
+	}, listener)
+	end := sync.OnceFunc(func() { close(goOn) })
+	defer end()
+	dial(t, server.addr).Write([]byte("e"))
+	started := <-logged
+	// The server stands still until it has a child to reap and a connection to accept.
+	dial(t, server.addr)
+	started.Attrs(func(a slog.Attr) bool {
+		if a.Key == "pid" {
+			eventually(t, func() bool {
+				state, err := ps.State(int(a.Value.Int64()))
+				return err != nil || state == 'Z'
+			})
+		}
+		return true
+	})
+	goOn <- true
+	if ended := <-logged; ended.Message != "ended" {
+		t.Fatalf("%q was logged, want \"ended\"", ended.Message)
+	}
+	// It knows of both, and reaps first.
+	over := make(chan error, 1)
+	go func() { over <- server.Shutdown(context.Background()) }()
+	eventually(t, func() bool { return closing.Control(func(uintptr) {}) != nil })
+	end()
+	if err := <-server.served; err != serve.ErrServerClosed {
+		t.Errorf("Serve: %v, want %v", err, serve.ErrServerClosed)
+	}
+	server.over = true
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+}
+
+// logFunc is a log that calls a function.
+type logFunc func(slog.Record)
+
+func (f logFunc) Enabled(context.Context, slog.Level) bool      { return true }
+func (f logFunc) Handle(_ context.Context, r slog.Record) error { f(r); return nil }
+func (f logFunc) WithAttrs([]slog.Attr) slog.Handler            { return f }
+func (f logFunc) WithGroup(string) slog.Handler                 { return f }
 
 func TestShutdownBeforeServe(t *testing.T) {
 	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 1}
