@@ -34,16 +34,17 @@
 // ahead of an unknown process, so here SIGCHLD is the signal to look. The Reaper takes
 // a process only when all of this says that it is nobody else's:
 //
-//   - It is a child of the process's main thread. That is where Linux puts orphans;
-//     children that other threads forked are never taken.
+//   - It is a child of the process's main thread. That is where Linux puts orphans. A
+//     child that another thread forked is that thread's, and isn't taken, as long as
+//     the thread lives; then it becomes another one's, normally the main thread's.
 //   - No descriptor of this process is a pidfd of it. Package os holds one for each
 //     process that it started, from the fork itself until the wait.
 //   - It was not handed over, nor is it being started by [Reaper.Start].
 //
-// What is left is a child that a goroutine made on the main thread, not by package
-// os, not by Start. Programs that do that hand it over or hold a pidfd of it
-// (SysProcAttr.PidFD), or keep the main thread free of forks by runtime.LockOSThread
-// in an init function.
+// What is left is a child that a goroutine made on the main thread, or on a thread that
+// has ended since, not by package os, not by Start. Programs that do that hand it over
+// or hold a pidfd of it (SysProcAttr.PidFD). Others keep the main thread free of forks
+// by runtime.LockOSThread in an init function, and let no thread end that has forked.
 //
 // Reaper needs Linux 5.4; elsewhere New returns [errors.ErrUnsupported].
 package reap
