@@ -21,6 +21,7 @@
 // end while the program lives. The list itself belongs to libc, of which nothing may be
 // called in the child. A record lock, fcntl(F_SETLKW), belongs to the process: any
 // thread may unlock, a forked child doesn't inherit it, and the kernel takes it back at
-// the end of the process and wakes who waits. It costs a system call where a futex
+// the end of the process and wakes who waits. The kernel also takes it back when the
+// process closes any descriptor of the file: see [Mutex.FD]. It costs a system call where a futex
 // that nobody else wants costs none.
 package lock

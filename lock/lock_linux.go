@@ -32,8 +32,8 @@ func Flock(fd, how int) syscall.Errno {
 // OFD locks all of a file by fcntl(2) with F_OFD_SETLKW, or, when wait is false,
 // F_OFD_SETLK, which gives EAGAIN where there would be a wait. kind is F_RDLCK,
 // F_WRLCK (for which fd must be open for reading or writing) or F_UNLCK. The lock
-// belongs to fd's open file description, and unlike a flock works over NFS. It may be
-// called in the child. In a Go parent a wait keeps a thread.
+// belongs to fd's open file description. It may be called in the child. In a Go parent
+// a wait keeps a thread.
 //
 //go:nosplit
 //go:norace
@@ -118,7 +118,9 @@ func NewMutex(size int) (*Mutex, error) {
 	return m, nil
 }
 
-// FD is the Mutex's descriptor. A child keeps it, by child.KeepOnly, or can't lock.
+// FD is the Mutex's descriptor. A child keeps it, by child.KeepOnly, or can't lock. It
+// stays the Mutex's. Who closes another descriptor of the same file, a duplicate for
+// one, gives up the lock of the whole process, held or not: see fcntl(2).
 func (m *Mutex) FD() int { return m.fd }
 
 // Data is the memory that the Mutex guards, the same in all processes.
