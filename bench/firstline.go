@@ -56,8 +56,12 @@ func compareFirstLine(w io.Writer, mb, rounds int) error {
 		if err != nil {
 			return err
 		}
-		if status, err := rawfork.Wait(pid); err != nil || status != 0 {
-			return fmt.Errorf("child: status %#x, %w", status, err)
+		status, err := rawfork.Wait(pid)
+		if err != nil {
+			return err
+		}
+		if status != 0 {
+			return fmt.Errorf("child: status %#x", int(status))
 		}
 		forked = append(forked, float64(atomic.LoadInt64(at)-start)/1e6)
 

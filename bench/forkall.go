@@ -142,8 +142,12 @@ func measureForkall(s shape, rounds int) (f forkallFigures, err error) {
 		if err != nil {
 			return f, err
 		}
-		if status, err := rawfork.Wait(pid); err != nil || status != 0 {
-			return f, fmt.Errorf("child: status %#x, %w", status, err)
+		status, err := rawfork.Wait(pid)
+		if err != nil {
+			return f, err
+		}
+		if status != 0 {
+			return f, fmt.Errorf("child: status %#x", int(status))
 		}
 		if i == 0 {
 			continue // the first one looks things up
