@@ -23,10 +23,10 @@ var (
 type Kind string
 
 const (
-	Kept    Kind = "kept"
-	Changed Kind = "changed"
-	New     Kind = "new"  // only b has it
-	Gone    Kind = "gone" // only a has it
+	Kept    Kind = "kept"    // both have it, with the same value
+	Changed Kind = "changed" // both have it, with different values
+	New     Kind = "new"     // only b has it
+	Gone    Kind = "gone"    // only a has it
 )
 
 // A Change is one field of two states.

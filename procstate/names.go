@@ -29,16 +29,19 @@ func (t TTY) String() string {
 // A Umask is a file mode creation mask. It prints as octal.
 type Umask uint32
 
+// String returns four octal digits or more: 0022.
 func (m Umask) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 
 // A SeccompMode is prctl(PR_GET_SECCOMP)'s: 0, 1 strict, 2 filter.
 type SeccompMode int
 
+// String returns disabled, strict or filter, or the number of a mode without a name.
 func (m SeccompMode) String() string { return name(int(m), "disabled", "strict", "filter") }
 
 // A Policy is a scheduling policy of sched(7).
 type Policy int
 
+// String returns the name as in C, SCHED_OTHER, or the number of a policy without a name.
 func (p Policy) String() string {
 	return name(int(p), "SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH",
 		"", "SCHED_IDLE", "SCHED_DEADLINE", "SCHED_EXT")
@@ -47,6 +50,7 @@ func (p Policy) String() string {
 // A Personality is the word that personality(2) returns. It prints as hexadecimal.
 type Personality uint32
 
+// String returns eight digits of hexadecimal: 0x00000000.
 func (p Personality) String() string { return fmt.Sprintf("%#08x", uint32(p)) }
 
 // name picks a number's name, or is the number where it has none.
@@ -82,6 +86,7 @@ type openFlagName struct {
 	name string
 }
 
+// String returns soft/hard, each a number or "unlimited".
 func (l Limit) String() string { return limitText(l.Soft) + "/" + limitText(l.Hard) }
 
 func limitText(n uint64) string {
@@ -91,6 +96,7 @@ func limitText(n uint64) string {
 	return fmt.Sprint(n)
 }
 
+// String returns the quoted name, with " (deleted)" behind it where that is so.
 func (p Path) String() string { return deletedText(p.Name, p.Deleted) }
 
 // deletedText quotes a name, which may hold a newline.
@@ -101,6 +107,7 @@ func deletedText(name string, deleted bool) string {
 	return strconv.Quote(name)
 }
 
+// String returns all four: "real 0, effective 0, saved 0, fs 0".
 func (i IDs) String() string {
 	return fmt.Sprintf("real %d, effective %d, saved %d, fs %d", i.Real, i.Effective, i.Saved, i.FS)
 }
@@ -118,6 +125,8 @@ func (l Lock) String() string {
 		arrow, l.Kind, l.Mandatory, l.Mode, l.PID, l.Major, l.Minor, l.Inode, l.Start, end)
 }
 
+// String returns the quoted target, the flags, the offset and whether it is
+// close-on-exec.
 func (d Descriptor) String() string {
 	text := fmt.Sprintf("%s %v offset %d", deletedText(d.Target, d.Deleted), d.Flags, d.Offset)
 	if d.CloseOnExec {
@@ -132,8 +141,10 @@ func (m Map) String() string {
 		deletedText(m.Name, m.Deleted), strings.Join(m.VmFlags, " "))
 }
 
+// String returns clock, signal and way of notification.
 func (t Timer) String() string {
 	return fmt.Sprintf("clock %d, %v, %q", t.Clock, t.Signal, t.Notify)
 }
 
+// String returns the thread's id and its quoted name.
 func (t Thread) String() string { return fmt.Sprintf("%d %q", t.TID, t.Name) }

@@ -141,12 +141,12 @@ func gone(err error) bool {
 
 // openError makes the error of a process whose directory can't be opened. With
 // the mount option hidepid it isn't there for who may not read it.
-func openError(pid int, err error) error {
+func openError(name string, pid int, err error) error {
 	if !gone(err) {
-		return fmt.Errorf("procstate: read %d: %w", pid, err)
+		return fmt.Errorf("procstate: read %s: %w", name, err)
 	}
 	if pid > 0 && unix.Kill(pid, 0) != unix.ESRCH {
-		return fmt.Errorf("procstate: read %d: /proc hides it: %w", pid, unix.EACCES)
+		return fmt.Errorf("procstate: read %s: /proc hides it: %w", name, unix.EACCES)
 	}
-	return fmt.Errorf("procstate: read %d: %w", pid, errGone)
+	return fmt.Errorf("procstate: read %s: %w", name, errGone)
 }

@@ -15,7 +15,8 @@ import (
 //
 // A process that doesn't exist, or whose parent reaped it meanwhile, is an error
 // that is both [os.ErrProcessDone] and ESRCH; so is a pid that is a thread's, which
-// is ESRCH only. A zombie is no error: it still has its ids, and Run is "Z".
+// is ESRCH only. A pid of 0 or less is EINVAL. A zombie is no error: it still has its
+// ids, and Run is "Z".
 func Read(pid int) (*State, error) { return ReadParts(pid, All) }
 
 // Self reads the state of this process from proc(5). The descriptors that it
@@ -26,7 +27,8 @@ func Self() (*State, error) {
 }
 
 // ReadParts reads the state of process pid as [Read] does, but of its larger
-// parts only those that are asked for. The others are missing by [ErrLeftOut].
+// parts only those that are asked for, with the same errors. The others are missing by
+// [ErrLeftOut].
 func ReadParts(pid int, parts Parts) (*State, error) {
 	if pid <= 0 {
 		return nil, fmt.Errorf("procstate: read %d: %w", pid, unix.EINVAL)
@@ -78,17 +80,18 @@ var readers = []reader{
 	{part: Maps, fields: []string{"Maps"}, needs: memory, read: (*process).maps},
 }
 
-// read reads a process by the name of its directory; pid is for the errors.
+// read reads a process by the name of its directory, which the errors call it too.
+// pid is 0 for this process.
 func read(name string, pid int, parts Parts) (*State, error) {
 	p, err := openProcess(name)
 	if err != nil {
-		return nil, openError(pid, err)
+		return nil, openError(name, pid, err)
 	}
 	defer p.close()
 
 	s := &State{Missing: Missing{}}
 	if err := p.identify(s, pid); err != nil {
-		return nil, processError(pid, err)
+		return nil, processError(name, err)
 	}
 	for _, r := range readers {
 		if err := r.try(p, s, parts); err != nil {
@@ -96,16 +99,16 @@ func read(name string, pid int, parts Parts) (*State, error) {
 		}
 	}
 	if err := p.confirm(s); err != nil {
-		return nil, processError(pid, err)
+		return nil, processError(name, err)
 	}
 	return s, nil
 }
 
-func processError(pid int, err error) error {
+func processError(name string, err error) error {
 	if gone(err) && !errors.Is(err, errThread) {
 		err = errGone
 	}
-	return fmt.Errorf("procstate: read %d: %w", pid, err)
+	return fmt.Errorf("procstate: read %s: %w", name, err)
 }
 
 func (r reader) try(p *process, s *State, parts Parts) error {

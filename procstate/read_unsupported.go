@@ -13,7 +13,9 @@ var openFlagNames []openFlagName
 func Read(pid int) (*State, error) { return ReadParts(pid, All) }
 
 // Self reads the state of this process from proc(5).
-func Self() (*State, error) { return ReadParts(0, All) }
+func Self() (*State, error) {
+	return nil, fmt.Errorf("procstate: read self: %w", errors.ErrUnsupported)
+}
 
 // ReadParts reads the state of process pid, and of its larger parts those that
 // are asked for.
