@@ -229,7 +229,7 @@ func wantExit(code int) {
 	}
 }
 
-// openDescriptors lists the descriptors by a bare getdents, that needs no thread.
+// openDescriptors lists the numbers of the open descriptors.
 func openDescriptors() string {
 	entries, err := os.ReadDir("/proc/self/fd")
 	must(err)

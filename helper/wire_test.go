@@ -66,6 +66,11 @@ func TestBadMessages(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantExit(t, process, 9)
+			// The helper closes what the child's start took after the child goes on, and
+			// before it serves another request.
+			if err := h.Raw(1<<41, [][]byte{header(func(h *helper.Header) { h.Type, h.ID = 99, 1<<41 })}); !errors.Is(err, syscall.ENOSYS) {
+				t.Errorf("an unknown type: %v, want ENOSYS", err)
+			}
 			if diff := cmp.Diff(5, descriptorsOf(t, h.Pid())); diff != "" {
 				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
 			}
