@@ -12,12 +12,17 @@ import (
 type Options struct {
 	// Ready is how many children are kept booted, waiting for a task. Each costs
 	// memory of its own, a few megabytes; a call of Go that finds one saves the
-	// milliseconds in which the Go runtime boots. 0 to 1,024.
+	// milliseconds in which the Go runtime boots. 0 to 1,024, and by 300 less than the
+	// hard RLIMIT_NOFILE, as the helper has a descriptor for each.
 	Ready int
 
 	// EndWithParent ends the running Go children, by SIGKILL, when this program
 	// ends, however it ends. Without it they live on. Waiting children always end
 	// with the program.
+	//
+	// The helper has a pidfd for each such child while it runs. It raises its own soft
+	// RLIMIT_NOFILE to the hard one, or 65,536 where that is higher: at that limit, less
+	// Ready, further calls fail with EMFILE until a child ends.
 	EndWithParent bool
 }
 

@@ -70,6 +70,9 @@ func Start(options Options) (*Helper, error) {
 	if options.Ready < 0 || options.Ready > maxReady {
 		return nil, fmt.Errorf("helper start: Ready %d is not in 0 to %d: %w", options.Ready, maxReady, syscall.EINVAL)
 	}
+	if err := checkLimit(options.Ready); err != nil {
+		return nil, fmt.Errorf("helper start: %w", err)
+	}
 	if !isInitialised() {
 		return nil, fmt.Errorf("helper start: %w", ErrNoInit)
 	}
@@ -85,6 +88,23 @@ func Start(options Options) (*Helper, error) {
 	running.helper = h
 	byhelper.Set(h.ForkExec)
 	return h, nil
+}
+
+// reserve is how many descriptors the helper needs beside those of waiting children:
+// its own, those that come with one request, and those of one fork.
+const reserve = 300
+
+// checkLimit tells whether the helper may have the descriptors of its waiting
+// children: it raises its soft limit itself.
+func checkLimit(ready int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	if ready > 0 && uint64(ready+reserve) > limit.Max {
+		return fmt.Errorf("Ready %d needs %d descriptors, the hard limit is %d: %w", ready, ready+reserve, limit.Max, syscall.EMFILE)
+	}
+	return nil
 }
 
 // start makes the process and greets it.
@@ -280,8 +300,8 @@ func (h *Helper) Err() error {
 
 // Close ends the helper and its waiting children and reaps them. Running children
 // live on, unless Options.EndWithParent was set: nobody would be left to keep that
-// promise, so they are ended. Calls that are under way return ErrEnded, later ones
-// ErrClosed. A second Close does nothing.
+// promise, so they are ended. Calls that are under way and later ones return ErrClosed,
+// if the helper hasn't served them. A second Close does nothing.
 func (h *Helper) Close() error {
 	h.mu.Lock()
 	h.closed = true

@@ -50,6 +50,14 @@ func init() {
 		io.Copy(io.Discard, files[0])
 		return 0
 	})
+	helper.Register("nofile", func(files []*os.File) int { // soft limit of a program's start
+		cmd := exec.Command("/bin/sh", "-c", "ulimit -S -n")
+		cmd.Stdout = files[0]
+		if cmd.Run() != nil {
+			return 1
+		}
+		return 0
+	})
 	helper.Register("count", func(files []*os.File) int { return len(files) })
 	helper.Register("panic", func([]*os.File) int { panic("on purpose") })
 	helper.Register("exit", func([]*os.File) int { os.Exit(9); return 0 })
@@ -112,6 +120,7 @@ func TestMain(m *testing.M) {
 		"changed":  changed,
 		"inherits": inherits,
 		"limits":   limitsHelper,
+		"nofile":   nofile,
 		"parent":   parentHelper,
 		"noinit":   noInit,
 		"byhand":   func() {},

@@ -221,6 +221,60 @@ func parentHelper() {
 	io.Copy(io.Discard, os.Stdin)
 }
 
+// Close ends running children only where they were to end with the program.
+func TestCloseWithRunningChildren(t *testing.T) {
+	for _, ready := range []int{0, 1} {
+		for _, end := range []bool{false, true} {
+			h := start(t, helper.Options{Ready: ready, EndWithParent: end})
+			read, write, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			process, err := h.Go("wait", read)
+			read.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Close()
+			if end {
+				forktest.WantSignal(t, process.Pid, syscall.SIGKILL)
+				write.Close()
+			} else {
+				write.Close() // the child lives until then
+				forktest.WantExit(t, process.Pid, 0)
+			}
+			process.Release()
+		}
+	}
+}
+
+// Calls that Close overtakes are served or return ErrClosed, and leave nothing.
+func TestCloseUnderCalls(t *testing.T) {
+	h := start(t, helper.Options{Ready: 1})
+	var group sync.WaitGroup
+	first := make(chan struct{}, 8)
+	for range cap(first) {
+		group.Go(func() {
+			for n := 0; ; n++ {
+				process, err := h.Go("null")
+				if n == 0 {
+					first <- struct{}{}
+				}
+				if err != nil {
+					if !errors.Is(err, helper.ErrClosed) {
+						t.Errorf("%v, want %v", err, helper.ErrClosed)
+					}
+					return
+				}
+				wantExit(t, process, 0)
+			}
+		})
+	}
+	<-first // the others are under way, or about to be
+	h.Close()
+	group.Wait()
+}
+
 // When the program is killed, nothing of its helper is left; running children end
 // or live on as was asked for.
 func TestParentKilled(t *testing.T) {
@@ -361,6 +415,67 @@ func limitsHelper() {
 	fmt.Printf("own limit on processes: exec %s", exec())
 	limit(0, unix.RLIMIT_NPROC, old.Cur)
 	afterwards()
+}
+
+// More ready children than the program's soft limit on descriptors are no harm: the
+// helper has a higher limit, its children have the program's. Where the hard limit is
+// too low, no helper is started.
+func TestReadyAboveSoftLimit(t *testing.T) {
+	out, err := forktest.Command(t, "nofile").CombinedOutput()
+	want := `count 3
+count 3
+count 3
+soft limit of a Go child: 24
+soft limit of a program: 24
+above the hard limit: EMFILE
+`
+	if diff := cmp.Diff(want, string(out)); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// nofile is a program with a soft limit of 24 descriptors and 22 ready children, for
+// which the helper needs 27.
+func nofile() {
+	if err := syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 24, Max: 400}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	h, err := helper.Start(helper.Options{Ready: 22})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		process, err := h.Go("count", os.Stdin, os.Stdin, os.Stdin)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		state, err := process.Wait()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("count", state.ExitCode())
+	}
+	fmt.Print("soft limit of a Go child: ")
+	process, err := h.Go("nofile", os.Stdout)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	process.Wait()
+	fmt.Print("soft limit of a program: ")
+	pid, err := h.ForkExec("/bin/sh", []string{"sh", "-c", "ulimit -S -n"}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	rawfork.Wait(pid)
+	h.Close()
+	_, err = helper.Start(helper.Options{Ready: 101})
+	fmt.Println("above the hard limit:", errnoName(err))
 }
 
 // A helper whose control group is full fails the one call.

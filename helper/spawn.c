@@ -13,11 +13,13 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static sigset_t program_mask; /* as the helper was started with */
+static rlim_t program_nofile; /* the soft limit, likewise */
 static void *tid_address;     /* what the kernel clears when the thread ends */
 static pid_t *cached_tid;     /* where libc keeps this thread's id, if elsewhere */
 
@@ -42,9 +44,45 @@ static pid_t *find_cached_tid(void)
 	return NULL;
 }
 
+#define NOFILE_WANTED 65536
+
+/*
+ * A descriptor for each waiting child, and for each that ends with the parent, are
+ * soon more than the usual soft limit, which package syscall gives to the helper as to
+ * any program. Bounded, as old kernels have no close_range: there each number that
+ * the limit allows is closed.
+ */
+static int raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return -errno;
+	program_nofile = limit.rlim_cur;
+	if (limit.rlim_cur >= NOFILE_WANTED)
+		return 0;
+	limit.rlim_cur = limit.rlim_max < NOFILE_WANTED ? limit.rlim_max : NOFILE_WANTED;
+	return setrlimit(RLIMIT_NOFILE, &limit) ? -errno : 0;
+}
+
+/* The soft limit only: the hard one was not touched, and may be another's doing now. */
+static void put_back_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur <= program_nofile)
+		return;
+	limit.rlim_cur = program_nofile;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int rf_spawn_prepare(void)
 {
 	sigset_t all;
+	int error = raise_nofile();
+
+	if (error)
+		return error;
 
 	/* All that a terminal or kill(1) sends to the group must leave the helper
 	 * alone: its parent decides when it ends. Blocked, not ignored: that a child
@@ -86,9 +124,11 @@ static pid_t fork_for_parent(void)
 	return pid < 0 ? -errno : pid;
 }
 
-/* Puts the child into the state in which the program starts. */
-static void become_program(void)
+/* Puts the child into the state in which the program starts, with these descriptors. */
+static void become_program(const int *fds, uint32_t n)
 {
+	rf_keep_only(fds, n); /* under the helper's limit: what is above the program's, too */
+	put_back_nofile();
 	rf_title_restore();
 	sigprocmask(SIG_SETMASK, &program_mask, NULL);
 }
@@ -136,8 +176,7 @@ pid_t rf_spawn_go(struct rf_message *m, int *go)
 		close(pipefd[1]);
 		if (read(pipefd[0], &byte, 1) != 1)
 			_exit(0);
-		become_program();
-		rf_keep_only(m->fds, m->header.nfds);
+		become_program(m->fds, m->header.nfds);
 		role = RF_CHILD;
 		task = *m;
 		return 0;
@@ -167,8 +206,7 @@ int rf_spawn_ready(struct rf_waiting *w)
 		return -errno;
 	w->pid = fork_for_parent();
 	if (w->pid == 0) {
-		become_program();
-		rf_keep_only(&pair[1], 1);
+		become_program(&pair[1], 1);
 		role = RF_READY_CHILD;
 		ready_sock = pair[1];
 		return 1;

@@ -41,8 +41,9 @@ int rf_spawn_ready(struct rf_waiting *w);
  */
 struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born);
 
-/* rf_spawn_prepare remembers what a child must put back: name, title, mask.
- * Returns 0 or -errno. */
+/* rf_spawn_prepare makes the process look and live as the helper, and remembers what a
+ * child must put back: name, title, mask, soft limit on descriptors. Returns 0 or
+ * -errno. */
 int rf_spawn_prepare(void);
 
 /* rf_keep_only closes all descriptors above 2 but fds, of which none is below 3. */
