@@ -150,9 +150,10 @@ func sockets(w io.Writer, o forkall.Options) {
 	datagrams := must(net.ListenPacket("udp", "127.0.0.1:0"))
 	must(must(net.Dial("udp", datagrams.LocalAddr().String())).Write([]byte("hello")))
 	run(o, func() int {
-		limit := time.Now().Add(100 * time.Millisecond)
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		brief := 100 * time.Millisecond // for what never comes
 		if o.KeepListeners {
-			limit = time.Now().Add(childLimit)
+			brief = childLimit
 		}
 		b := make([]byte, 5)
 		say := func(what string, got string, err error) {
@@ -164,13 +165,13 @@ func sockets(w io.Writer, o forkall.Options) {
 			}
 			fmt.Fprintf(w, "%s: %s\n", what, got)
 		}
-		far.SetDeadline(limit)
+		far.SetDeadline(in(childLimit))
 		n, err := io.ReadFull(far, b)
 		say("connection", string(b[:n]), err)
-		listener.SetDeadline(limit)
+		listener.SetDeadline(in(brief))
 		_, err = listener.Accept()
 		say("listener", "accepted", err)
-		datagrams.SetDeadline(limit)
+		datagrams.SetDeadline(in(brief))
 		n, _, err = datagrams.ReadFrom(b)
 		say("datagram", string(b[:n]), err)
 		return 0

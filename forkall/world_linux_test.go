@@ -317,6 +317,9 @@ func blocked(w *world) {
 		if _, err := datagrams.WriteTo([]byte{1}, datagrams.LocalAddr()); err == nil {
 			return errors.New("a datagram was sent")
 		}
+		if err := useRuntime(); err != nil { // time for the others to wake up wrongly
+			return err
+		}
 		select {
 		case err := <-ended:
 			return err
