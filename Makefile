@@ -67,8 +67,8 @@ core-unoptimised:
 
 core-go125:
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
-		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE)"; \
-		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) && \
+		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) ./forkall"; \
+		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) ./forkall && \
 		GOTOOLCHAIN=$(GO125) $(TEST) -run TestPure ./child; \
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \

@@ -28,6 +28,9 @@ const forksEnv = "RAWFORK_SOAK_FORKS"
 func TestScenarios(t *testing.T) {
 	t.Parallel()
 	forks := 300
+	if testing.Short() {
+		forks = 60
+	}
 	if text := os.Getenv(forksEnv); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
