@@ -22,6 +22,13 @@ func testServers(t *testing.T, bin string) {
 			t.Errorf("last line %q, want 21 accepted", last)
 		}
 	})
+	t.Run("forkserver with a program", func(t *testing.T) {
+		s := start(t, filepath.Join(bin, "forkserver"), "-handler", "wc")
+		if got := ask(t, s.dial(t), "hello\n"); got != "6\n" {
+			t.Errorf("%q, want 6", got)
+		}
+		s.stop(t, syscall.SIGTERM)
+	})
 	t.Run("forkserver with a deadline", func(t *testing.T) {
 		s := start(t, filepath.Join(bin, "forkserver"), "-timeout", "100ms")
 		slow := s.dial(t)

@@ -2,6 +2,7 @@
 
 // Forkserver is a server that forks for each client, as one would run it (C15, C18): a
 // limit on children, a deadline for each client, a log, and an orderly end by SIGTERM.
+// What serves a client is chosen by name.
 //
 //	$ go run ./examples/forkserver -addr 127.0.0.1:7777 &
 //	listening on 127.0.0.1:7777
@@ -26,14 +27,25 @@ import (
 	"rawfork/serve"
 )
 
+var handlers = serve.Table{
+	"echo":    serve.Fork(child.Echo),
+	"discard": serve.Fork(child.Discard),
+	"wc":      &serve.Program{Path: "wc", Args: []string{"-c"}},
+}
+
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("forkserver: ")
 	addr := flag.String("addr", "127.0.0.1:0", "address to listen on; port 0 takes a free one")
+	name := flag.String("handler", "echo", "echo, discard or wc")
 	timeout := flag.Duration("timeout", time.Minute, "how long a client may take")
 	flag.Parse()
+	handler, err := handlers.Find(*name)
+	if err != nil {
+		log.Fatal(err)
+	}
 	server := &serve.Server{
-		Handler:       serve.Fork(child.Echo),
+		Handler:       handler,
 		MaxChildren:   100, // further clients wait in the listener's queue
 		Deadline:      *timeout,
 		EndWithServer: true, // also when this process is killed
