@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,44 @@ func TestGoChildIsWhole(t *testing.T) {
 			}
 			wantExit(t, process, 0)
 		})
+	}
+}
+
+// A child of clone(2) has its parent's thread id in libc's memory, unless the helper
+// puts it right.
+func TestLibcKnowsChildsThreadID(t *testing.T) {
+	for _, ready := range []int{0, 1} {
+		h := start(t, helper.Options{Ready: ready})
+		for range 2 {
+			text := run(t, h, "tid")
+			if diff := cmp.Diff(lines(text, "kernel"), lines(text, "libc")); diff != "" {
+				t.Errorf("id of the first thread (-kernel +libc):\n%s", diff)
+			}
+		}
+		h.Close()
+	}
+}
+
+// A Go child of a program that was built with -cover writes its counters.
+func TestGoChildWritesCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the program takes seconds to build")
+	}
+	program, dir := filepath.Join(t.TempDir(), "covered"), t.TempDir()
+	build := exec.Command("go", "build", "-cover", "-coverpkg=rawfork/helper/testdata/covered", "-o", program, "rawfork/helper/testdata/covered")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), "GOCOVERDIR="+dir)
+	pid, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, pid)
+	}
+	// covcounters.HASH.PID.TIME
+	if counters, _ := filepath.Glob(filepath.Join(dir, "covcounters.*."+string(pid)+".*")); len(counters) != 1 {
+		files, _ := os.ReadDir(dir)
+		t.Errorf("counters of the child %s: %q of %v, want one file", pid, counters, files)
 	}
 }
 

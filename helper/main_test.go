@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"rawfork/helper"
+	"rawfork/internal/ccall"
 	"rawfork/internal/forktest"
 )
 
@@ -39,6 +40,10 @@ func init() {
 			return 2
 		}
 		return 7
+	})
+	helper.Register("tid", func(files []*os.File) int {
+		fmt.Fprintf(files[0], "libc %d\nkernel %d\n", ccall.FirstTID(), os.Getpid())
+		return 0
 	})
 	helper.Register("null", func([]*os.File) int { return 0 })
 	helper.Register("describe", describe)

@@ -43,5 +43,9 @@ func Flush(fd int) error {
 	return nil
 }
 
+// FirstTID returns what libc takes for the id of the process's first thread, -1 where
+// it doesn't tell.
+func FirstTID() int { return int(C.ccall_first_tid()) }
+
 // HasUnderscoreFork tells whether libc has _Fork(3).
 func HasUnderscoreFork() bool { return C.ccall_has_underscore_fork() != 0 }

@@ -22,6 +22,10 @@ int ccall_thread(uintptr_t handle);
  */
 int ccall_flush(int fd);
 
+/* ccall_first_tid returns what libc takes for the id of the process's first thread:
+ * the id that it keeps in memory, which fork(2) alone doesn't put right. */
+int ccall_first_tid(void);
+
 /* ccall_has_underscore_fork tells whether libc has _Fork(3). */
 int ccall_has_underscore_fork(void);
 
