@@ -167,7 +167,8 @@ func TestPdeathsigOfDeadParent(t *testing.T) {
 // wait reaps pid; a child that hangs is killed, which its status then says.
 func wait(t testing.TB, pid int) (status syscall.WaitStatus) {
 	t.Helper()
-	watch := time.AfterFunc(30*time.Second, func() { syscall.Kill(pid, syscall.SIGKILL) })
+	// As forktest.Watchdog, whose package imports this one.
+	watch := time.AfterFunc(2*time.Minute, func() { syscall.Kill(pid, syscall.SIGKILL) })
 	defer watch.Stop()
 	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
 		t.Fatal(err)
