@@ -242,6 +242,12 @@ func TestForkExecState(t *testing.T) {
 		s.compare(t, fmt.Sprintf("%d: %s", i, strings.Join(set, ", ")), set, random.Uint64(), done)
 	}
 	t.Logf("%d sets of attributes: %v", len(sets), done)
+	if os.Geteuid() != 0 { // most sets have an attribute that needs a capability
+		if done["fork"] < len(sets)/10 || done["helper"] < len(sets)/10 {
+			t.Error("too many sets are errors or can't be done")
+		}
+		return
+	}
 	if done["fork"] < len(sets)/2 || done["helper"] < len(sets)/3 || done["spawn"] < min(10, len(sets)/10) {
 		t.Error("too many sets are errors or can't be done")
 	}

@@ -250,6 +250,7 @@ func onEndingThread(f func()) {
 // A caller that starts a program with other credentials stays dumpable, also when
 // the child has its memory.
 func TestForkExecKeepsDumpable(t *testing.T) {
+	needsRoot(t, "setgroups(2) needs CAP_SETGID")
 	program := forktest.ExitProgram(t)
 	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork} {
 		t.Run(m.String(), func(t *testing.T) {
@@ -273,6 +274,14 @@ func TestForkExecKeepsDumpable(t *testing.T) {
 				t.Errorf("PR_GET_DUMPABLE gives %d afterwards, want 1", got)
 			}
 		})
+	}
+}
+
+// needsRoot skips a test that an ordinary user may not do.
+func needsRoot(t *testing.T, why string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip(why)
 	}
 }
 
@@ -578,6 +587,13 @@ func badCalls(t *testing.T) []badCall {
 	program := func(name, path string, argv ...string) badCall {
 		return badCall{name: name, path: path, argv: argv, step: "execve"}
 	}
+	// What an ordinary user fails at an earlier step, for want of a capability.
+	asRoot := func(step, otherwise string) string {
+		if os.Geteuid() != 0 {
+			return otherwise
+		}
+		return step
+	}
 	return []badCall{
 		program("missing", "/nope"),
 		program("empty path", ""),
@@ -604,9 +620,9 @@ func badCalls(t *testing.T) []badCall {
 		call("high descriptor", "dup3", syscall.ProcAttr{Files: []uintptr{1<<31 - 1}}),
 		call("missing chroot", "chroot", sys(syscall.SysProcAttr{Chroot: "/nope"})),
 		call("file as chroot", "chroot", sys(syscall.SysProcAttr{Chroot: plain})),
-		call("program not in chroot", "execve", sys(syscall.SysProcAttr{Chroot: dir})),
-		call("bad group", "setgid", sys(syscall.SysProcAttr{Credential: &syscall.Credential{Gid: ^uint32(0)}})),
-		call("bad user", "setuid", sys(syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ^uint32(0)}})),
+		call("program not in chroot", asRoot("execve", "chroot"), sys(syscall.SysProcAttr{Chroot: dir})),
+		call("bad group", asRoot("setgid", "setgroups"), sys(syscall.SysProcAttr{Credential: &syscall.Credential{Gid: ^uint32(0)}})),
+		call("bad user", asRoot("setuid", "setgroups"), sys(syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ^uint32(0)}})),
 		call("bad groups", "setgroups", sys(syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{^uint32(0)}}})),
 		call("65,537 groups", "setgroups", sys(syscall.SysProcAttr{Credential: &syscall.Credential{Groups: make([]uint32, 65537)}})),
 		call("process group of nobody", "setpgid", sys(syscall.SysProcAttr{Setpgid: true, Pgid: 1 << 30})),
@@ -771,7 +787,9 @@ func TestForkExecLongPaths(t *testing.T) {
 // At the limit on processes there is an error, and no child, descriptor or lock.
 func TestForkExecAtProcessLimit(t *testing.T) {
 	cmd := forktest.Command(t, "startAtProcessLimit")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	if os.Geteuid() == 0 { // whom the limit doesn't hold
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	}
 	var text bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &text
 	// An executable that user 54321 may start.

@@ -20,6 +20,7 @@ import (
 // Each namespace that Cloneflags or Unshareflags ask for is a new one, and no other
 // is. The time namespace, which clone(2) has no flag for, comes by clone3(2).
 func TestForkExecNamespaces(t *testing.T) {
+	needsRoot(t, "new namespaces need CAP_SYS_ADMIN")
 	self, err := procstate.ReadParts(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)
