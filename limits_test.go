@@ -43,32 +43,7 @@ func forkAtProcessLimit() {
 
 // At pids.max of a control group.
 func TestForkAtCgroupLimit(t *testing.T) {
-	group, err := pidsCgroup()
-	if err != nil {
-		t.Skip("no control group can be made that counts processes: ", err)
-	}
-	// Empty by then: its process has ended and is reaped.
-	t.Cleanup(func() { must(os.Remove(group)) })
-	runLimited(t, "forkAtCgroupLimit", group)
-}
-
-// pidsCgroup makes a control group with the pids controller, of version 1 or 2.
-func pidsCgroup() (dir string, err error) {
-	var errs []error
-	for _, root := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		dir := filepath.Join(root, fmt.Sprintf("rawfork-test-%d", os.Getpid()))
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(dir, "pids.max")); err != nil {
-			os.Remove(dir)
-			errs = append(errs, err)
-			continue
-		}
-		return dir, nil
-	}
-	return "", errors.Join(errs...)
+	runLimited(t, "forkAtCgroupLimit", forktest.PidsCgroup(t))
 }
 
 func forkAtCgroupLimit() {

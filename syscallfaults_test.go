@@ -47,14 +47,14 @@ func TestSyscallForkExecHangsWithIDMap(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	var children []int
-	for deadline := time.Now().Add(30 * time.Second); !waitForEachOther(cmd.Process.Pid, &children); {
+	for deadline := time.Now().Add(forktest.Watchdog); !waitForEachOther(cmd.Process.Pid, &children); {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended (%v): %s: the fault has gone", err, out.String())
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Error("parent and child don't wait for each other after 30 s")
+			t.Errorf("parent and child don't wait for each other after %v", forktest.Watchdog)
 			break
 		}
 	}
@@ -95,7 +95,7 @@ func TestSyscallForkExecLosesChildWithEmptyIDMap(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(30*time.Second, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	watchdog := time.AfterFunc(forktest.Watchdog, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer watchdog.Stop()
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)

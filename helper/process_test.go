@@ -480,7 +480,7 @@ func nofile() {
 
 // A helper whose control group is full fails the one call.
 func TestHelperInFullCgroup(t *testing.T) {
-	dir := pidsCgroup(t)
+	dir := forktest.PidsCgroup(t)
 	h := start(t, helper.Options{}) // closed before the group is removed
 	write := func(file, text string) {
 		t.Helper()
@@ -501,24 +501,6 @@ func TestHelperInFullCgroup(t *testing.T) {
 		t.Fatal("afterwards:", err)
 	}
 	wantExit(t, process, 9)
-}
-
-// pidsCgroup makes a control group that counts processes, of version 1 or 2, and
-// removes it after the test.
-func pidsCgroup(t *testing.T) string {
-	var tried error
-	for _, parent := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} {
-		dir, err := os.MkdirTemp(parent, "rawfork-helper")
-		if err == nil {
-			t.Cleanup(func() { os.Remove(dir) })
-			if _, err = os.Stat(filepath.Join(dir, "pids.max")); err == nil {
-				return dir
-			}
-		}
-		tried = errors.Join(tried, err)
-	}
-	t.Skip("no control group for pids can be made: ", tried)
-	return ""
 }
 
 // makeThreads leaves n threads to the runtime, which can't make one at the limit.
