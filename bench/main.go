@@ -2,21 +2,25 @@
 
 // Bench measures rawfork against the same work in C, in one run: Fork against a
 // loop of fork, _exit and waitpid at several heap sizes, the methods of ForkExec
-// against syscall.ForkExec and against C, package helper, and the echo server of the examples against
-// one written in C. What is compared takes turns, so that a
-// change of the machine's load meets both.
+// against syscall.ForkExec and against C, package helper, the echo server of the
+// examples and package serve against servers written in C, package forkall against a
+// plain fork. What is compared takes turns, so that a change of the machine's load
+// meets both.
 //
 //	go run ./bench -o docs/bench.txt -charts docs
 //
-// Figures are medians with their 95% confidence interval. A ratio is the median
-// of the ratios of the turns.
+// Figures are medians with their 95% confidence interval, of less than six turns
+// with the smallest and the largest value. A ratio is the median of the ratios of the
+// turns.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
 
 	"golang.org/x/perf/benchmath"
 
@@ -88,8 +92,15 @@ func median(values []float64, format string) string {
 	return fmt.Sprintf(format+" ["+format+", "+format+"]", s.Center, s.Lo, s.Hi)
 }
 
+// summary is a median and its confidence interval, or the smallest and the largest
+// value where there are too few for that. The values stay as they are.
 func summary(values []float64) benchmath.Summary {
-	return benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), 0.95)
+	sorted := slices.Sorted(slices.Values(values))
+	s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(sorted), &benchmath.DefaultThresholds), 0.95)
+	if math.IsInf(s.Lo, 0) || math.IsInf(s.Hi, 0) {
+		s.Lo, s.Hi = sorted[0], sorted[len(sorted)-1]
+	}
+	return s
 }
 
 // ratios divides turn by turn.
