@@ -102,7 +102,7 @@ func checkLimit(ready int) error {
 		return os.NewSyscallError("getrlimit", err)
 	}
 	if ready > 0 && uint64(ready+reserve) > limit.Max {
-		return fmt.Errorf("Ready %d needs %d descriptors, the hard limit is %d: %w", ready, ready+reserve, limit.Max, syscall.EMFILE)
+		return fmt.Errorf("%d ready children need %d descriptors, the hard limit is %d: %w", ready, ready+reserve, limit.Max, syscall.EMFILE)
 	}
 	return nil
 }
