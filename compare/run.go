@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Experiments []string // names; none: all
 	Methods     []string // names; none: all. References are always measured
-	Quick       bool     // fewer points and turns: under a minute instead of ten
+	Quick       bool     // fewer points and turns: a minute and a half instead of eight
 	Heap        int64    // the largest resident memory, in bytes; 0: as in the table, where the machine has it
 	Turns       int      // of each series at each point; 0: 20, or 8 for a quick run
 	Semantics   bool     // also look at what the processes are
