@@ -47,8 +47,8 @@ for the socket that systemd passes.
 
 It says "listening on ADDR" when it is ready. SIGTERM and Ctrl-C let the clients
 finish, for --grace, and then end the children; a second one ends them at once.
-SIGHUP replaces the children of a pool, and loses no connection; when there are no
-new children to be had, the old ones stay. The last line says what was served.`,
+SIGHUP replaces the children of a pool, and loses no connection; when no new
+ones can be had, the old ones stay. The last line says what was served.`,
 		Example: `  rawfork serve -l 127.0.0.1:7777
   rawfork serve -l 127.0.0.1:7777 -- wc -c
   rawfork serve -l unix:/tmp/echo --mode pool --max 4
