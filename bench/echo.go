@@ -28,7 +28,8 @@ const (
 
 // The peers' sources; those in C are compiled where the figures are taken.
 //
-//go:embed peers/echo.c peers/echo.h peers/program/main.c peers/prefork/main.c peers/reaping/main.c peers/forking.py
+//go:embed peers/echo.c peers/echo.h peers/size.c peers/size.h peers/program/main.c
+//go:embed peers/prefork/main.c peers/reaping/main.c peers/forking.py
 var sources embed.FS
 
 // server is a running echo server.
@@ -90,7 +91,7 @@ func buildServers(dir string) error {
 		build("go", "build", "-o", filepath.Join(dir, "echoserver"), "rawfork/examples/echoserver"),
 		build("go", "build", "-o", filepath.Join(dir, "inprocess"), "rawfork/bench/peers"),
 		build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(dir, "echo"),
-			filepath.Join(peers, "echo.c"), filepath.Join(peers, "program", "main.c")))
+			filepath.Join(peers, "echo.c"), filepath.Join(peers, "size.c"), filepath.Join(peers, "program", "main.c")))
 }
 
 func build(name string, args ...string) error {

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -152,7 +153,7 @@ func benchServe(w io.Writer, rounds int) error {
 	peers := filepath.Join(dir, "peers")
 	for _, name := range []string{"prefork", "reaping"} {
 		if err := build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(dir, name),
-			filepath.Join(peers, name, "main.c")); err != nil {
+			filepath.Join(peers, "size.c"), filepath.Join(peers, name, "main.c")); err != nil {
 			return err
 		}
 	}
@@ -164,13 +165,25 @@ func benchServe(w io.Writer, rounds int) error {
 	}
 	const (
 		sameShape, bare, prefork = "C, fork, reaps and counts", "C, fork, SIGCHLD ignored", "C, prefork"
+		large, busy              = "the same C, as large", "as large, with its writes"
 		python                   = "Python, ForkingTCPServer"
 	)
+	asLarge, asBusy, err := likeness(exec.Command(filepath.Join(dir, "reaping")), self(playFork), func(addr string) (int, error) {
+		const n = 128
+		_, _, err := crowd(addr, 16, n)
+		return n, err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n%q is C with %s; %q is C with %s\n", large, strings.Join(asLarge, " "), busy, strings.Join(asBusy, " "))
 	_, noPython := exec.LookPath("python3")
 	for _, clients := range []int{1, 16, 128} {
 		rivals := []*rival{
 			one("serve.Server, fork", self(playFork), sameShape, "target ≥ 0.9"),
 			one(sameShape, exec.Command(filepath.Join(dir, "reaping")), "", ""),
+			one(large, exec.Command(filepath.Join(dir, "reaping"), asLarge...), sameShape, ""),
+			one(busy, exec.Command(filepath.Join(dir, "reaping"), asBusy...), sameShape, ""),
 			one(bare, exec.Command(filepath.Join(dir, "echo")), sameShape, ""),
 			one("serve.Server, program", self(playProgram), "", ""),
 			one("serve.Server, Go", self(playGo), "", ""),

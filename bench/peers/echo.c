@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE /* for accept4 */
 #include "echo.h"
+#include "size.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -48,6 +49,7 @@ int echo(int listener, int bare)
 		}
 		if (pid < 0)
 			perror("fork");
+		touch();
 		close(conn);
 	}
 }

@@ -1,9 +1,12 @@
 /*
  * main.c - what serve.Server is measured against: a server of the same shape in C. It
  * forks a child for each connection, has a limit on them, reaps them by SIGCHLD and
- * counts how they ended. Prints its address; serves until a signal ends it.
+ * counts how they ended. Prints its address; serves until a signal ends it. Takes the
+ * options of size.h.
  */
 #define _GNU_SOURCE /* for accept4 and ppoll */
+#include "../size.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -49,7 +52,7 @@ static void serve(int conn)
 	_exit(0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof addr;
@@ -57,6 +60,7 @@ int main(void)
 	struct sigaction action = { .sa_handler = reap };
 	sigset_t blocked, waiting;
 
+	size(argc, argv);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&addr, sizeof addr) < 0 ||
 	    listen(listener, 4096) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0) {
 		perror("listen");
@@ -93,6 +97,7 @@ int main(void)
 			perror("fork");
 		else
 			active++;
+		touch();
 		close(conn);
 	}
 }
