@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,6 +26,7 @@
 
 #define MAX_DESCRIPTORS (1 << 20)
 #define MAX_SETS 1024
+#define WAY_LIMIT 20 /* ms */
 
 static int *descriptors;
 static int descriptor_count;
@@ -252,6 +254,25 @@ void descriptors_finish(void)
 	if (stranger >= 0)
 		raw(SYS_close, stranger);
 	stranger = -1;
+}
+
+/*
+ * descriptors_give_way has the child wait until its parent's caller goes on, which it
+ * says by descriptors_make_way: while the child makes its threads there would be many
+ * that it had to wait for. It is a courtesy, and so has a limit: a parent can be killed.
+ */
+void descriptors_give_way(void)
+{
+	struct pollfd event = { .fd = stranger, .events = POLLIN };
+
+	raw(SYS_poll, &event, 1, WAY_LIMIT);
+}
+
+void descriptors_make_way(void)
+{
+	uint64_t one = 1;
+
+	raw(SYS_write, stranger, &one, sizeof one);
 }
 
 static int option(int fd, int name)

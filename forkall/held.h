@@ -64,6 +64,8 @@ int linker_busy(void);
 int descriptors_prepare(const char **why);
 void descriptors_finish(void);
 int descriptors_read(const char **why, struct forkall_stats *stats);
+void descriptors_make_way(void);
+void descriptors_give_way(void);
 void descriptors_rebuild(const struct forkall_cut *cut);
 
 /* timers.c */

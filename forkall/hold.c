@@ -27,6 +27,7 @@
 #define MARK 0x666f726b /* si_pid of our signals */
 
 #define MAX_THREADS (1 << 22) /* the kernel's own limit of ids */
+#define PER_THREAD 500000ull  /* more time for each, in ns: on a slow machine 100,000 are needed */
 #define LEADER 0              /* the leader's slot */
 
 static _Atomic uintptr_t *slots; /* a token, a struct thread, or 0: nobody */
@@ -37,10 +38,12 @@ static uint32_t try;                /* the number of the running one */
 static int pid, caller;             /* the process, and the thread that forks it */
 static _Atomic uint32_t released;   /* the last try whose threads may go on */
 static _Atomic uint32_t finished;   /* the same for the caller: it has a result */
+static _Atomic uint32_t under_way;  /* the last try whose caller has its result */
 static _Atomic uint32_t missing;    /* how many have not come yet; 1 more while asking */
+static _Atomic uint32_t complete;   /* how many times nobody was missing any more */
 static long result;                 /* a pid, 0 in the child, or -errno */
 static const char *reason;
-static uint64_t deadline;
+static uint64_t began, deadline;
 static const struct forkall_cut *cut_off;
 static struct forkall_stats *stats;
 
@@ -66,8 +69,10 @@ static int withdraw(int slot)
 
 static void one_less_missing(void)
 {
-	if (atomic_fetch_sub(&missing, 1) == 1)
-		wake_all(&missing);
+	if (atomic_fetch_sub(&missing, 1) == 1) {
+		atomic_fetch_add(&complete, 1);
+		wake_all(&complete);
+	}
 }
 
 /* ask gives a thread the next slot and sends it the signal. */
@@ -126,18 +131,19 @@ static void forget_ended(void)
 /* await_asked waits until all that were asked are held or have ended. */
 static int await_asked(void)
 {
-	uint64_t patience = 200000; /* a thread that ends needs no longer */
-	uint32_t left;
+	const uint64_t end = deadline + (uint64_t)slot_count * PER_THREAD;
+	uint64_t patience = 1000000; /* a thread that ends needs no longer */
+	uint32_t left, seen;
 
-	while ((left = atomic_load(&missing)) != 0 && now() < deadline) {
-		sleep_on(&missing, left, patience);
+	while (seen = atomic_load(&complete), (left = atomic_load(&missing)) != 0 && now() < end) {
+		sleep_on(&complete, seen, patience);
 		if (atomic_load(&missing) == left) {
 			forget_ended();
 			if (patience < 10000000)
 				patience *= 2;
 		}
 	}
-	if (now() < deadline)
+	if (now() < end)
 		return 0;
 	reason = "a thread didn't come in time";
 	return -EAGAIN;
@@ -184,13 +190,13 @@ static int hold_others(void)
  */
 static void call_off(void)
 {
-	uint32_t left;
+	uint32_t seen;
 
 	for (int i = LEADER + 1; i < slot_count; i++)
 		if (withdraw(i))
 			one_less_missing();
-	while ((left = atomic_load(&missing)) != 0)
-		sleep_on(&missing, left, 0);
+	while (seen = atomic_load(&complete), atomic_load(&missing) != 0)
+		sleep_on(&complete, seen, 0);
 }
 
 /* check tells whether the threads stand where their copies can go on. */
@@ -222,25 +228,41 @@ void hold_wait(const struct thread *self)
 }
 
 /*
- * finish tells the caller the result and lets everybody go, the caller first. From
- * then on the caller may begin the next try: that one's number, stored in released,
- * would let its threads run on through hold_wait.
+ * finish tells the caller the result, and wakes up the others once the caller is on
+ * its way: would it wake up with all of them, it would have to wait for its turn.
  */
 static void finish(long value)
 {
-	const uint32_t own = try;
+	const uint32_t own = try; /* the caller may soon begin another */
+	const int here = caller == pid;
+	uint32_t last;
 
 	result = value;
 	atomic_store(&finished, own);
+	if (here)
+		return;
 	wake_all(&finished);
-	atomic_store(&released, own);
+	while ((int32_t)((last = atomic_load(&under_way)) - own) < 0)
+		sleep_on(&under_way, last, 0);
 	wake_all(&released);
+}
+
+/* let_go is the caller's part in that: all may go on. */
+static void let_go(void)
+{
+	atomic_store(&released, try);
+	if (caller == pid) {
+		wake_all(&released);
+		return;
+	}
+	atomic_store(&under_way, try);
+	wake_all(&under_way);
 }
 
 /* lead runs in the leader's handler: it holds the others, forks, lets all go. */
 static void lead(struct thread *leader)
 {
-	uint64_t start = now(), held, read;
+	uint64_t held, read;
 	long err = hold_others();
 
 	if (err == 0)
@@ -253,6 +275,7 @@ static void lead(struct thread *leader)
 	read = now();
 	if (err == 0 && (err = thread_fork(leader)) == 0) { /* ---- the child ---- */
 		atomic_fetch_add(&forkall_generation, 1);
+		descriptors_give_way();
 		descriptors_rebuild(cut_off);
 		thread_make_all();
 		timers_make();
@@ -261,10 +284,9 @@ static void lead(struct thread *leader)
 	}
 	if (err < 0)
 		call_off();
-	stats->hold = held - start;
+	stats->hold = held - began;
 	stats->read = read - held;
 	stats->copy = now() - read;
-	stats->stopped = now() - start;
 	stats->threads = (uint32_t)thread_count;
 	finish(err);
 }
@@ -286,11 +308,10 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	thread_record(&self, tids[slot], context);
 	if (!atomic_compare_exchange_strong(&slots[slot], &expected, (uintptr_t)&self))
 		return; /* too late: the try was called off */
-	if (slot == LEADER) {
+	if (slot == LEADER)
 		lead(&self);
-		return;
-	}
-	one_less_missing();
+	else
+		one_less_missing();
 	hold_wait(&self);
 }
 
@@ -329,7 +350,8 @@ long hold_and_fork(const struct forkall_cut *cut, uint64_t limit, const char **w
 	cut_off = cut;
 	stats = into;
 	reason = "";
-	deadline = now() + limit;
+	began = now();
+	deadline = began + limit;
 	pid = (int)raw(SYS_getpid);
 	caller = (int)raw(SYS_gettid);
 	err = ask(pid);
@@ -342,6 +364,10 @@ long hold_and_fork(const struct forkall_cut *cut, uint64_t limit, const char **w
 			err = -EAGAIN;
 		}
 	}
+	if (err == 0 && result > 0)
+		descriptors_make_way();
+	let_go();
+	into->stopped = now() - began;
 	*why = reason;
 	return err != 0 ? err : result;
 }
