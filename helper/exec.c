@@ -82,6 +82,25 @@ static void inherit_ignored(const struct caller *c)
 	}
 }
 
+/*
+ * A limit on descriptors is only raised here, while the child may: the helper has more of
+ * them open than its parent's limit may allow, and the plan moves some before it puts
+ * each in place. That is when the limit becomes the parent's.
+ */
+static int inherit_limit(long i, const uint64_t limit[2])
+{
+	uint64_t high[2];
+
+	if (i == RLIMIT_NOFILE) {
+		if (syscall(SYS_prlimit64, 0L, i, NULL, high) < 0)
+			return -1;
+		for (int j = 0; j < 2; j++)
+			high[j] = limit[j] > high[j] ? limit[j] : high[j];
+		limit = high;
+	}
+	return syscall(SYS_prlimit64, 0L, i, limit, NULL);
+}
+
 static struct rawfork_failure inherit(const struct rawfork_birth *birth, int32_t pid)
 {
 	const struct caller *c = birth->arg;
@@ -93,7 +112,7 @@ static struct rawfork_failure inherit(const struct rawfork_birth *birth, int32_t
 		return failed(RAWFORK_STEP_INHERIT_DIR);
 	syscall(SYS_umask, x->umask);
 	for (unsigned i = 0; i < RF_LIMITS; i++)
-		if (x->set_limits >> i & 1 && syscall(SYS_prlimit64, 0L, (long)i, x->limits[i], NULL) < 0)
+		if (x->set_limits >> i & 1 && inherit_limit(i, x->limits[i]) < 0)
 			return failed(RAWFORK_STEP_INHERIT_LIMITS);
 	inherit_ignored(c);
 	return (struct rawfork_failure){ 0, 0 };
@@ -149,6 +168,7 @@ struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf
 	struct rawfork_birth birth = {
 		.born = &born->pid, .prepare = inherit, .arg = &c,
 		.mask = c.exec->mask, .report = sock,
+		.nofile = c.exec->set_limits >> RLIMIT_NOFILE & 1 ? c.exec->limits[RLIMIT_NOFILE] : NULL,
 	};
 	struct rawfork_started started;
 	struct rlimit nproc;

@@ -427,6 +427,8 @@ count 3
 count 3
 soft limit of a Go child: 24
 soft limit of a program: 24
+a program's 6 files: 0 1 2 3 4 5
+a program's 25 files: EBADF
 above the hard limit: EMFILE
 `
 	if diff := cmp.Diff(want, string(out)); err != nil || diff != "" {
@@ -473,6 +475,16 @@ func nofile() {
 		return
 	}
 	rawfork.Wait(pid)
+	fmt.Print("a program's 6 files:")
+	files := []uintptr{0, 1, 2, 0, 1, 2}
+	pid, err = h.ForkExec("/bin/sh", []string{"sh", "-c", "for f in 0 1 2 3 4 5 6; do [ -e /dev/fd/$f ] && printf ' %s' $f; done; echo"}, &syscall.ProcAttr{Files: files})
+	if err != nil {
+		fmt.Println("", err)
+	} else {
+		rawfork.Wait(pid)
+	}
+	_, err = h.ForkExec("/bin/true", nil, &syscall.ProcAttr{Files: make([]uintptr, 25)})
+	fmt.Println("a program's 25 files:", errnoName(err))
 	h.Close()
 	_, err = helper.Start(helper.Options{Ready: 101})
 	fmt.Println("above the hard limit:", errnoName(err))

@@ -263,7 +263,7 @@ static int free_up(int32_t *fd, int first)
  * then each descriptor is put where it belongs. That all are open is seen ahead:
  * a moved one could take the number of one that isn't.
  */
-static int set_files(struct rawfork_image *im, int *report)
+static int set_files(struct rawfork_image *im, const struct rawfork_way *way, int *report)
 {
 	int n = im->plan->nfiles, first = n < 3 ? 3 : n, i;
 
@@ -275,6 +275,8 @@ static int set_files(struct rawfork_image *im, int *report)
 	for (i = 0; i < n; i++)
 		if (im->files[i] >= 0 && im->files[i] < i)
 			TRY(FILES, free_up(&im->files[i], first));
+	if (way->nofile)
+		TRY(INHERIT_LIMITS, syscall(SYS_prlimit64, 0L, (long)RLIMIT_NOFILE, way->nofile, NULL));
 	for (i = 0; i < n; i++) {
 		if (im->files[i] < 0)
 			syscall(SYS_close, i);
@@ -374,7 +376,7 @@ static int execute(struct rawfork_image *im, const struct rawfork_way *way, int 
 		return step;
 	if (im->dir[0])
 		TRY(CHDIR, syscall(SYS_chdir, im->dir));
-	if ((step = set_pdeathsig(im)) || (step = set_files(im, report)) || (step = set_terminal(im)))
+	if ((step = set_pdeathsig(im)) || (step = set_files(im, way, report)) || (step = set_terminal(im)))
 		return step;
 	if (way->close_early)
 		close_before_exec(*report);

@@ -149,6 +149,9 @@ struct rawfork_way {
 	uint64_t mask;   /* the new program's */
 	int reset;       /* set handlers to the default actions: they aren't yet */
 	int close_early; /* have what is close-on-exec closed when execve succeeds */
+	/* RLIMIT_NOFILE to put the descriptors in place under, soft and hard, or NULL: a
+	 * caller with more of them open than the new program may have moves its own first. */
+	const uint64_t *nofile;
 };
 
 /*

@@ -414,6 +414,7 @@ static int take_plan(struct start *s, void *plan, size_t size)
 {
 	/* The helper has nothing open for writing but what the plan wants. */
 	s->way.close_early = s->birth == NULL;
+	s->way.nofile = s->birth ? s->birth->nofile : NULL;
 	memset(s->started, 0, sizeof(*s->started));
 	s->started->pid = s->started->pidfd = -1;
 	if (rawfork_plan_check(plan, size) != 0) {

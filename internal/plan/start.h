@@ -54,6 +54,7 @@ struct rawfork_birth {
 	struct rawfork_failure (*prepare)(const struct rawfork_birth *birth, int32_t pid);
 	const void *arg; /* for prepare */
 	uint64_t mask;   /* the new program's */
+	const uint64_t *nofile; /* RLIMIT_NOFILE as the parent has it, or NULL: as here */
 	int report;
 };
 
