@@ -18,26 +18,24 @@ const (
 	replyLen  = 12
 )
 
-// conn is the program's end of the helper's socket: requests go out from any
-// goroutine, answers find the goroutine that waits for them.
+// The most that one packet of the helper's has, and a byte more, by which a longer one
+// is known; and its descriptor.
+var packetRoom, rightsRoom = headerLen + replyLen + 1, unix.CmsgSpace(4)
+
+// conn is the program's end of the socket over which Go children are asked for and
+// the helper tells of its waiting children: requests go out from any goroutine, answers
+// find the goroutine that waits for them.
 type conn struct {
 	file *os.File
 	raw  syscall.RawConn
-	born []byte                     // the memory of mapBorn
 	hear func(kind uint16, pid int) // gets what comes, before a reply is given on
 
 	send sync.Mutex // one message at a time, which may be several packets
 
 	mu      sync.Mutex
 	nextID  uint64
-	pending map[uint64]*call // nil once the connection has ended
-	ended   chan struct{}    // closed with it
-}
-
-// call is a request that waits for its answer.
-type call struct {
-	answer chan reply
-	reply  // what is known so far
+	pending map[uint64]chan reply // nil once the connection has ended
+	ended   chan struct{}         // closed with it
 }
 
 // reply is what the helper says of one request. With an error, a pid above 0 is
@@ -49,14 +47,15 @@ type reply struct {
 	err   error // an errno; ErrEnded when no answer came
 }
 
-// newConn takes ownership of sock, which is non-blocking, and of the memory of mapBorn,
-// and listens.
-func newConn(sock int, born []byte, hear func(kind uint16, pid int)) *conn {
+// noReply is the reply of a request that was not answered.
+func noReply(err error) reply { return reply{pid: -1, pidfd: -1, err: err} }
+
+// newConn takes ownership of sock, which is non-blocking, and listens.
+func newConn(sock int, hear func(kind uint16, pid int)) *conn {
 	c := &conn{
 		file:    os.NewFile(uintptr(sock), "helper"),
-		born:    born,
 		hear:    hear,
-		pending: make(map[uint64]*call),
+		pending: make(map[uint64]chan reply),
 		ended:   make(chan struct{}),
 	}
 	c.raw, _ = c.file.SyscallConn() // fails for a nil file only
@@ -64,8 +63,7 @@ func newConn(sock int, born []byte, hear func(kind uint16, pid int)) *conn {
 	return c
 }
 
-// shutdown tells the helper to end. What it has said, and what its children say on
-// their way to exec, is still heard.
+// shutdown tells the helper to end. What it has said is still heard.
 func (c *conn) shutdown() {
 	c.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) })
 }
@@ -75,28 +73,31 @@ func (c *conn) close() { c.file.Close() }
 
 // request sends one request and waits for its answer.
 func (c *conn) request(kind uint16, body []byte, fds []int) reply {
-	this := &call{answer: make(chan reply, 1), reply: reply{pid: -1, pidfd: -1}}
+	answer := make(chan reply, 1)
 	c.mu.Lock()
 	if c.pending == nil {
 		c.mu.Unlock()
-		return reply{pid: -1, pidfd: -1, err: ErrEnded}
+		return noReply(ErrEnded)
 	}
 	c.nextID++
 	id := c.nextID
-	c.pending[id] = this
+	c.pending[id] = answer
 	c.mu.Unlock()
 
-	if err := c.write(kind, id, body, fds); err != nil {
+	c.send.Lock()
+	err := sendMessage(c.sendPacket, kind, id, body, fds)
+	c.send.Unlock()
+	if err != nil {
 		c.mu.Lock()
 		delete(c.pending, id)
 		c.mu.Unlock()
-		return reply{pid: -1, pidfd: -1, err: err}
+		return noReply(err)
 	}
-	return <-this.answer
+	return <-answer
 }
 
-// write sends one message in as many packets as its body needs.
-func (c *conn) write(kind uint16, id uint64, body []byte, fds []int) error {
+// sendMessage sends one message in as many packets as its body needs.
+func sendMessage(send func(packet, rights []byte) error, kind uint16, id uint64, body []byte, fds []int) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("request of %d bytes, above %d: %w", len(body), maxBody, syscall.E2BIG)
 	}
@@ -114,13 +115,11 @@ func (c *conn) write(kind uint16, id uint64, body []byte, fds []int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	c.send.Lock()
-	defer c.send.Unlock()
 	first := min(len(body), chunk)
-	err := c.sendPacket(append(packet, body[:first]...), rights)
+	err := send(append(packet, body[:first]...), rights)
 	for rest := body[first:]; err == nil && len(rest) > 0; {
 		n := min(len(rest), chunk)
-		err = c.sendPacket(rest[:n], nil)
+		err = send(rest[:n], nil)
 		rest = rest[n:]
 	}
 	return err
@@ -136,18 +135,20 @@ func (c *conn) sendPacket(packet, rights []byte) error {
 			}
 		}
 	})
+	return sendError(closed, err)
+}
+
+// sendError is what a sendmsg(2) that gave err means; closed, why it wasn't called.
+func sendError(closed, err error) error {
 	if closed != nil || err == unix.EPIPE || err == unix.ECONNRESET {
 		return ErrEnded
 	}
-	if err != nil {
-		return os.NewSyscallError("sendmsg", err)
-	}
-	return nil
+	return os.NewSyscallError("sendmsg", err)
 }
 
 // listen hears the helper until the connection ends, then fails what is pending.
 func (c *conn) listen() {
-	packet, rights := make([]byte, headerLen+replyLen+1), make([]byte, unix.CmsgSpace(4))
+	packet, rights := make([]byte, packetRoom), make([]byte, rightsRoom)
 	for {
 		var n, rightsLen int
 		var err error
@@ -161,22 +162,16 @@ func (c *conn) listen() {
 		if closed != nil || err != nil || n == 0 {
 			break
 		}
-		c.take(packet[:n], takeRight(rights[:rightsLen]))
+		closeRight(takeRight(rights[:rightsLen])) // none is expected here
+		c.take(packet[:n])
 	}
 	c.file.Close()
 	c.mu.Lock()
 	pending := c.pending
 	c.pending = nil
 	c.mu.Unlock()
-	id, pid := lastBorn(c.born)
-	unix.Munmap(c.born)
-	if this := pending[id]; this != nil && pid > 0 {
-		c.hear(typeReply, pid)
-		this.pid = pid
-	}
-	for _, this := range pending {
-		this.err = ErrEnded
-		this.answer <- this.reply
+	for _, answer := range pending {
+		answer <- noReply(ErrEnded)
 	}
 	close(c.ended)
 }
@@ -193,39 +188,37 @@ func takeRight(control []byte) (fd int) {
 	return -1
 }
 
-// take gives one packet to whom it is for. One that is malformed is nobody's.
-func (c *conn) take(packet []byte, fd int) {
-	if len(packet) != headerLen+replyLen || binary.NativeEndian.Uint32(packet) != magic ||
-		binary.NativeEndian.Uint16(packet[4:]) != wireVersion {
-		closeRight(fd)
-		return
-	}
-	kind := binary.NativeEndian.Uint16(packet[6:])
-	word := func(i int) int32 { return int32(binary.NativeEndian.Uint32(packet[headerLen+4*i:])) }
-	pid := int(word(0))
-	c.hear(kind, pid)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id := binary.NativeEndian.Uint64(packet[8:])
-	this := c.pending[id]
-	switch {
-	case this != nil && kind == typePidFD && this.pidfd < 0:
-		this.pidfd = fd
-		return
-	case this != nil && kind == typeReply:
-		delete(c.pending, id)
-		this.pid, this.step = pid, word(2)
-		if errno := syscall.Errno(word(1)); errno != 0 {
-			this.err = errno
-		}
-		this.answer <- this.reply
-	}
-	closeRight(fd)
-}
-
 func closeRight(fd int) {
 	if fd >= 0 {
 		unix.Close(fd)
+	}
+}
+
+// parseReply takes a packet of the helper's apart.
+func parseReply(packet []byte) (kind uint16, id uint64, r reply, ok bool) {
+	if len(packet) != headerLen+replyLen || binary.NativeEndian.Uint32(packet) != magic ||
+		binary.NativeEndian.Uint16(packet[4:]) != wireVersion {
+		return 0, 0, reply{}, false
+	}
+	word := func(i int) int32 { return int32(binary.NativeEndian.Uint32(packet[headerLen+4*i:])) }
+	r = reply{pid: int(word(0)), pidfd: -1, step: word(2)}
+	if errno := syscall.Errno(word(1)); errno != 0 {
+		r.err = errno
+	}
+	return binary.NativeEndian.Uint16(packet[6:]), binary.NativeEndian.Uint64(packet[8:]), r, true
+}
+
+// take gives one packet to whom it is for. One that is malformed is nobody's.
+func (c *conn) take(packet []byte) {
+	kind, id, r, ok := parseReply(packet)
+	if !ok {
+		return
+	}
+	c.hear(kind, r.pid)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answer := c.pending[id]; answer != nil && kind == typeReply {
+		delete(c.pending, id)
+		answer <- r
 	}
 }

@@ -27,9 +27,9 @@ const (
 
 // Raw sends packets as they are and waits for the answer to the request of that id.
 func (h *Helper) Raw(id uint64, packets [][]byte, fds ...int) error {
-	this := &call{answer: make(chan reply, 1), reply: reply{pid: -1, pidfd: -1}}
+	answer := make(chan reply, 1)
 	h.conn.mu.Lock()
-	h.conn.pending[id] = this
+	h.conn.pending[id] = answer
 	h.conn.mu.Unlock()
 	h.conn.send.Lock()
 	defer h.conn.send.Unlock()
@@ -42,7 +42,7 @@ func (h *Helper) Raw(id uint64, packets [][]byte, fds ...int) error {
 			return err
 		}
 	}
-	return (<-this.answer).err
+	return (<-answer).err
 }
 
 // Bytes are the header's.

@@ -104,7 +104,7 @@ func (h *Helper) startProgram(argv0 string, argv []string, attr *syscall.ProcAtt
 		return reply{}, err
 	}
 	generation := gate.Enter()
-	r := h.conn.request(typeExec, body, fds)
+	r := h.starts.start(body, fds)
 	generation.Leave()
 	return h.started(r)
 }

@@ -29,11 +29,13 @@ type Helper struct {
 	pid     int
 	options Options
 	conn    *conn
+	starts  *starts
 
 	dir syscall.Stat_t // the helper's working directory
 	env []string       // the helper's environment
 
 	state      atomic.Pointer[state] // what the helper's children inherit from it
+	seen       atomic.Pointer[look]  // the last caller of ForkExec
 	limits     allLimits             // the helper's own
 	limitsText string                // the same, as /proc tells them
 
@@ -119,30 +121,39 @@ func start(options Options) (*Helper, error) {
 	if err := syscall.Stat(".", &h.dir); err != nil {
 		return nil, fmt.Errorf("stat working directory: %w", err)
 	}
-	ours, theirs, err := socketpair()
+	pair, err := socketpair()
 	if err != nil {
+		return nil, err
+	}
+	startsPair, err := socketpair()
+	if err != nil {
+		closeAll(pair[:])
+		return nil, err
+	}
+	memory, memoryFD, err := mapBorn()
+	if err != nil {
+		closeAll(append(pair[:], startsPair[:]...))
 		return nil, err
 	}
 	hello := make([]byte, nonceLen+8)
 	rand.Read(hello[:nonceLen])
 	binary.NativeEndian.PutUint32(hello[nonceLen:], uint32(options.Ready))
 	mark := fmt.Sprintf("%s=3:%s", markName, hex.EncodeToString(hello[:nonceLen]))
-
-	memory, memoryFD, err := mapBorn()
+	err = os.NewSyscallError("fcntl", unix.SetNonblock(pair[0], true)) // for the Go runtime's poller
 	if err == nil {
-		defer unix.Close(memoryFD)
-		if err = h.exec(append(h.env, mark), theirs); err != nil {
-			unix.Munmap(memory)
-		}
+		err = h.exec(append(h.env, mark), pair[1])
 	}
-	unix.Close(theirs)
+	unix.Close(pair[1])
+	defer closeAll([]int{startsPair[1], memoryFD})
 	if err != nil {
-		unix.Close(ours)
+		closeAll([]int{pair[0], startsPair[0]})
+		unix.Munmap(memory)
 		return nil, err
 	}
-	h.conn = newConn(ours, memory, h.hear)
+	h.conn = newConn(pair[0], h.hear)
+	h.starts = newStarts(startsPair[0], memory, func(pid int) { h.hear(typeReply, pid) })
 	go h.reap()
-	if r := h.conn.request(typeHello, hello, []int{memoryFD}); r.err != nil {
+	if r := h.conn.request(typeHello, hello, []int{memoryFD, startsPair[1]}); r.err != nil {
 		h.Close()
 		return nil, fmt.Errorf("greeting: %w", r.err)
 	}
@@ -153,19 +164,16 @@ func start(options Options) (*Helper, error) {
 	return h, nil
 }
 
-// socketpair makes the connection: our end non-blocking, for the Go runtime's
-// poller, the helper's blocking.
-func socketpair() (ours, theirs int, err error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, -1, os.NewSyscallError("socketpair", err)
+// socketpair makes a connection: our end and the helper's.
+func socketpair() (pair [2]int, err error) {
+	pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	return pair, os.NewSyscallError("socketpair", err)
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		unix.Close(pair[0])
-		unix.Close(pair[1])
-		return -1, -1, os.NewSyscallError("fcntl", err)
-	}
-	return pair[0], pair[1], nil
 }
 
 // starter is a thread that starts helpers and never ends: what follows the death of
@@ -232,10 +240,12 @@ func (h *Helper) reap() {
 	<-h.exited
 	if h.isClosed() {
 		// A helper that ends by itself has no child on its way to exec. A child of
-		// Fork may have a copy of its socket, so the end may not show here.
+		// Fork may have copies of its sockets, so their end may not show here.
 		h.conn.close()
+		h.starts.shutdown()
 	}
 	<-h.conn.ended
+	h.starts.end()
 	h.mu.Lock()
 	waiting := h.waiting
 	h.waiting = nil

@@ -55,8 +55,8 @@ func TestHelperProcess(t *testing.T) {
 	}
 	wantSmall(t, h)
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", h.Pid()))
-	if err != nil || len(fds) != 5 {
-		t.Errorf("%d descriptors, %v, want 0, 1, 2, the socket and the parent's pidfd", len(fds), err)
+	if err != nil || len(fds) != 6 {
+		t.Errorf("%d descriptors, %v, want 0, 1, 2, the two sockets and the parent's pidfd", len(fds), err)
 	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.Pid()))
 	if err != nil || strings.Contains(string(env), "RAWFORK_HELPER") {

@@ -22,6 +22,7 @@
 
 static struct {
 	int parent;         /* the socket */
+	int starts;         /* the one for programs */
 	volatile struct rf_born *born; /* what the parent knows of a program's start */
 	int parent_pidfd;   /* ends when the parent does, whoever holds the socket */
 	uint32_t ready;     /* children to keep waiting */
@@ -33,17 +34,23 @@ static struct {
 	size_t ending_n;
 } helper;
 
-static void send_reply(uint16_t type, uint64_t id, struct rf_reply body)
+static void send_reply(int sock, uint16_t type, uint64_t id, struct rf_reply body)
 {
 	struct rf_header h = { RF_MAGIC, RF_VERSION, type, id, sizeof body, 0 };
 
 	/* If the parent is gone the loop sees it. */
-	rf_send(helper.parent, &h, &body, NULL);
+	rf_send(sock, &h, &body, NULL);
 }
 
-static void tell(uint16_t type, uint64_t id, pid_t pid, int error)
+static void answer(int sock, uint64_t id, pid_t pid, int error)
 {
-	send_reply(type, id, (struct rf_reply){ .pid = pid, .error = error });
+	send_reply(sock, RF_REPLY, id, (struct rf_reply){ .pid = pid, .error = error });
+}
+
+/* What the parent hasn't asked for. */
+static void tell(uint16_t event, pid_t pid)
+{
+	send_reply(helper.parent, event, 0, (struct rf_reply){ .pid = pid });
 }
 
 /* The parent is gone, or wants no helper any more: so end what should end. */
@@ -91,7 +98,7 @@ static void hear_waiting(size_t i)
 	}
 	if (!w->booted)
 		helper.boot_failures++;
-	tell(RF_LOST, 0, w->pid, 0);
+	tell(RF_LOST, w->pid);
 	drop_waiting(i);
 }
 
@@ -114,7 +121,7 @@ static int refill(void)
 			break;
 		}
 		helper.waiting[helper.waiting_n++] = w;
-		tell(RF_WAITING, 0, w.pid, 0);
+		tell(RF_WAITING, w.pid);
 	}
 	return 0;
 }
@@ -133,21 +140,21 @@ static pid_t hand_over(struct rf_message *m)
 			drop_waiting(i);
 			return pid;
 		}
-		tell(RF_LOST, 0, pid, 0);
+		tell(RF_LOST, pid);
 		drop_waiting(i);
 	}
 	return 0;
 }
 
 /* Returns 1 in a new child, which leaves the loop. */
-static int serve_go(struct rf_message *m)
+static int serve_go(int sock, struct rf_message *m)
 {
 	struct rf_go body;
 	int go = -1, error = -rf_go_check(m->body, m->header.length, m->header.nfds);
 	pid_t pid;
 
 	if (error) {
-		tell(RF_REPLY, m->header.id, -1, error);
+		answer(sock, m->header.id, -1, error);
 		return 0;
 	}
 	pid = hand_over(m);
@@ -156,7 +163,7 @@ static int serve_go(struct rf_message *m)
 	if (!pid)
 		return 1;
 	if (pid < 0) {
-		tell(RF_REPLY, m->header.id, -1, -pid);
+		answer(sock, m->header.id, -1, -pid);
 		return 0;
 	}
 	memcpy(&body, m->body, sizeof body);
@@ -164,27 +171,27 @@ static int serve_go(struct rf_message *m)
 		error = end_with_parent(pid);
 	if (error) /* the promise can't be kept, so there is no child */
 		kill(pid, SIGKILL);
-	tell(RF_REPLY, m->header.id, pid, error);
+	answer(sock, m->header.id, pid, error);
 	if (go >= 0)
 		rf_spawn_release(go);
 	return 0;
 }
 
-static void serve_exec(struct rf_message *m)
+static void serve_exec(int sock, struct rf_message *m)
 {
 	int error = -rf_exec_check(m->body, m->header.length, m->header.nfds);
 
 	if (error)
-		tell(RF_REPLY, m->header.id, -1, error);
+		answer(sock, m->header.id, -1, error);
 	else
-		send_reply(RF_REPLY, m->header.id, rf_spawn_exec(m, helper.parent, helper.born));
+		send_reply(sock, RF_REPLY, m->header.id, rf_spawn_exec(m, sock, helper.born));
 }
 
 /* Returns 1 in a new child, which leaves the loop. */
-static int serve(void)
+static int serve(int sock)
 {
 	struct rf_message m;
-	int r = rf_receive(helper.parent, &m);
+	int r = rf_receive(sock, &m);
 
 	if (r == 0)
 		end();
@@ -193,41 +200,45 @@ static int serve(void)
 	if (r < 0) {
 		if (r != -EBADMSG && r != -ENOMEM && r != -EMFILE)
 			end();
-		tell(RF_REPLY, m.header.id, -1, -r);
+		answer(sock, m.header.id, -1, -r);
 		return 0;
 	}
 	switch (m.header.type) {
 	case RF_GO:
-		if (serve_go(&m))
+		if (serve_go(sock, &m))
 			return 1;
 		break;
 	case RF_EXEC:
-		serve_exec(&m);
+		serve_exec(sock, &m);
 		break;
 	default:
-		tell(RF_REPLY, m.header.id, -1, ENOSYS);
+		answer(sock, m.header.id, -1, ENOSYS);
 	}
 	rf_message_free(&m);
 	return 0;
 }
 
-/* The parent's socket and pidfd, the waiting children, the ending children. */
+/* What poll_set begins with; the children's follow. */
+enum { PARENT, PARENT_PIDFD, STARTS, FIXED };
+
+/* The parent's sockets and pidfd, the waiting children, the ending children. */
 static struct pollfd *poll_set(size_t *n)
 {
 	static struct pollfd *set;
 	struct pollfd *grown;
 
-	*n = 2 + helper.waiting_n + helper.ending_n;
+	*n = FIXED + helper.waiting_n + helper.ending_n;
 	grown = realloc(set, *n * sizeof *set);
 	if (!grown)
 		return NULL;
 	set = grown;
-	set[0] = (struct pollfd){ .fd = helper.parent, .events = POLLIN };
-	set[1] = (struct pollfd){ .fd = helper.parent_pidfd, .events = POLLIN };
+	set[PARENT] = (struct pollfd){ .fd = helper.parent, .events = POLLIN };
+	set[PARENT_PIDFD] = (struct pollfd){ .fd = helper.parent_pidfd, .events = POLLIN };
+	set[STARTS] = (struct pollfd){ .fd = helper.starts, .events = POLLIN };
 	for (size_t i = 0; i < helper.waiting_n; i++)
-		set[2 + i] = (struct pollfd){ .fd = helper.waiting[i].sock, .events = POLLIN };
+		set[FIXED + i] = (struct pollfd){ .fd = helper.waiting[i].sock, .events = POLLIN };
 	for (size_t i = 0; i < helper.ending_n; i++)
-		set[2 + helper.waiting_n + i] =
+		set[FIXED + helper.waiting_n + i] =
 			(struct pollfd){ .fd = helper.ending[i], .events = POLLIN };
 	return set;
 }
@@ -238,12 +249,12 @@ static void hear_children(const struct pollfd *set)
 	size_t waiting = helper.waiting_n;
 
 	for (size_t i = helper.ending_n; i-- > 0; )
-		if (set[2 + waiting + i].revents) {
+		if (set[FIXED + waiting + i].revents) {
 			close(helper.ending[i]);
 			helper.ending[i] = helper.ending[--helper.ending_n];
 		}
 	for (size_t i = waiting; i-- > 0; )
-		if (set[2 + i].revents)
+		if (set[FIXED + i].revents)
 			hear_waiting(i);
 }
 
@@ -252,6 +263,7 @@ static void loop(void)
 {
 	for (;;) {
 		struct pollfd *set;
+		int asked, ended;
 		size_t n;
 
 		if (refill())
@@ -262,16 +274,18 @@ static void loop(void)
 		if (poll(set, n, -1) < 0)
 			continue;
 		hear_children(set);
-		if (set[0].revents & POLLIN) {
-			if (serve())
-				return;
-		} else if (set[0].revents || set[1].revents) {
+		asked = (set[PARENT].revents | set[STARTS].revents) & POLLIN;
+		ended = set[PARENT].revents || set[STARTS].revents || set[PARENT_PIDFD].revents;
+		if (set[PARENT].revents & POLLIN && serve(helper.parent))
+			return;
+		if (set[STARTS].revents & POLLIN && serve(helper.starts))
+			return;
+		if (ended && !asked) /* what was asked for before is served */
 			end();
-		}
 	}
 }
 
-void rf_helper_main(int sock, int parent_pidfd, volatile struct rf_born *born,
+void rf_helper_main(int sock, int starts, int parent_pidfd, volatile struct rf_born *born,
 		    uint64_t hello_id, uint32_t ready)
 {
 #ifdef M_MMAP_THRESHOLD
@@ -279,9 +293,10 @@ void rf_helper_main(int sock, int parent_pidfd, volatile struct rf_born *born,
 	mallopt(M_MMAP_THRESHOLD, RF_CHUNK);
 #endif
 	helper.parent = sock;
+	helper.starts = starts;
 	helper.parent_pidfd = parent_pidfd;
 	helper.born = born;
 	helper.ready = ready;
-	tell(RF_REPLY, hello_id, getpid(), 0);
+	answer(sock, hello_id, getpid(), 0);
 	loop();
 }

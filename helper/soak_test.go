@@ -42,7 +42,7 @@ func TestSoak(t *testing.T) {
 	if diff := gocmp.Diff(before.counts, after.counts); diff != "" {
 		t.Errorf("open descriptors and children (-before +after):\n%s", diff)
 	}
-	if want := 5 + ready; after.HelperFDs != want || after.Children != 1+ready {
+	if want := 6 + ready; after.HelperFDs != want || after.Children != 1+ready {
 		t.Errorf("the helper has %d descriptors and we %d children, want %d and %d", after.HelperFDs, after.Children, want, 1+ready)
 	}
 	if grown := after.helperKB - before.helperKB; grown > 64 {

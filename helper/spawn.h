@@ -49,8 +49,11 @@ int rf_spawn_prepare(void);
 /* rf_keep_only closes all descriptors above 2 but fds, of which none is below 3. */
 void rf_keep_only(const int *fds, uint32_t n);
 
-/* rf_helper_main serves the parent; it returns in a child that is to run Go. */
-void rf_helper_main(int sock, int parent_pidfd, volatile struct rf_born *born,
+/*
+ * rf_helper_main serves the parent, over either socket what it asks for there; it returns
+ * in a child that is to run Go. What isn't asked for is told over sock.
+ */
+void rf_helper_main(int sock, int starts, int parent_pidfd, volatile struct rf_born *born,
 		    uint64_t hello_id, uint32_t ready);
 
 #endif

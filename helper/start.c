@@ -125,24 +125,26 @@ __attribute__((constructor)) static void start(void)
 	struct rf_message m;
 	struct rf_hello hello;
 	volatile struct rf_born *born = NULL;
-	int sock, pidfd, error;
+	int sock, starts, pidfd, error;
 
 	if (!take_mark(mark, sizeof mark))
 		return;
 	if (!parse_mark(mark, &sock, nonce))
 		refuse("it is malformed");
+	open_standard(); /* first, so that nothing else gets these numbers */
 	check_socket(sock, &pidfd);
 	if (rf_receive(sock, &m) <= 0 || m.header.type != RF_HELLO ||
-	    m.header.length != sizeof hello || m.header.nfds != 1)
+	    m.header.length != sizeof hello || m.header.nfds != 2)
 		refuse("no greeting came over its socket");
 	memcpy(&hello, m.body, sizeof hello);
 	if (memcmp(hello.nonce, nonce, sizeof nonce))
 		refuse("the greeting over its socket doesn't match");
 	error = map_born(m.fds[0], &born);
+	starts = m.fds[1];
+	m.header.nfds = 1;
 	rf_message_free(&m);
-	rf_keep_only((int[]){ sock, pidfd }, pidfd < 0 ? 1 : 2);
+	rf_keep_only((int[]){ sock, starts, pidfd }, pidfd < 0 ? 2 : 3);
 	fcntl(sock, F_SETFD, FD_CLOEXEC);
-	open_standard();
 	if (!error)
 		error = rf_spawn_prepare();
 	if (error) {
@@ -152,5 +154,5 @@ __attribute__((constructor)) static void start(void)
 		rf_send(sock, &h, &body, NULL);
 		_exit(1);
 	}
-	rf_helper_main(sock, pidfd, born, m.header.id, hello.ready);
+	rf_helper_main(sock, starts, pidfd, born, m.header.id, hello.ready);
 }

@@ -3,12 +3,15 @@
 package helper
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"rawfork/internal/plan"
@@ -37,14 +40,23 @@ var stateNames = [...]string{
 // Where the parts begin that aren't of the status file.
 const (
 	statNames  = 15
-	cgroupName = statNames + len(statFields)
+	cgroupName = statNames + len(statFields) - 1
 )
 
-// statFields are the numbers of the fields of /proc/PID/stat, as in proc(5).
-var statFields = [...]int{6, 7, 19, 40, 41}
+// statFields are the numbers of the fields of /proc/PID/stat, as in proc(5): the process
+// group, which travels, and those of a state.
+var statFields = [...]int{5, 6, 7, 19, 40, 41}
 
-var stateIndex = func() map[string]int {
-	index := map[string]int{}
+// What of the status file travels.
+const (
+	umaskLine = -1 - iota
+	maskLine
+	ignoredLine
+)
+
+// statusIndex tells of a line of the status file which part of a state it is.
+var statusIndex = func() map[string]int {
+	index := map[string]int{"Umask": umaskLine, "SigBlk": maskLine, "SigIgn": ignoredLine}
 	for i, name := range stateNames[:statNames] {
 		index[name] = i
 	}
@@ -61,56 +73,98 @@ type caller struct {
 	dir           int // O_PATH, the receiver's to close; -1 where it is the helper's
 }
 
-// stateOf returns the state of a process, or of the calling thread for 0, and of what
-// travels the parts that stand in the same files.
-func stateOf(pid int) (s state, c caller, err error) {
-	text := make([]byte, 8192)
+// A look is what was last seen of a process: the parts of its files that count, and what
+// they say. Most calls see the same again, and need not take it apart.
+type look struct {
+	text   string
+	state  state
+	caller caller
+}
+
+// texts are buffers for the files of a process.
+var texts = sync.Pool{New: func() any { return new([2 * 8192]byte) }}
+
+// see looks at a process, or at the calling thread for 0. before may be nil.
+func see(pid int, before *look) (*look, error) {
+	buffer := texts.Get().(*[2 * 8192]byte)
+	defer texts.Put(buffer)
+	text, counts := buffer[:8192], buffer[8192:8192]
 	n, err := readState(pid, text)
 	for err == syscall.ERANGE { // tens of thousands of groups
 		text = make([]byte, 4*len(text))
 		n, err = readState(pid, text)
 	}
 	if err != nil {
-		return s, c, fmt.Errorf("read the state of process %d: %w", pid, err)
+		return nil, fmt.Errorf("read the state of process %d: %w", pid, err)
 	}
-	parts := strings.Split(string(text[:n]), "\x00")
-	status, stat, rest := parts[0], parts[1], parts[3:]
-	c.limitsText = parts[2]
+	counts = whatCounts(counts, text[:n])
+	if before != nil && before.text == string(counts) {
+		return before, nil
+	}
+	return parseLook(string(counts)), nil
+}
+
+// whatCounts appends to counts what of the text of readState can be inherited: lines of
+// the status file, fields of the stat file, and all of the rest.
+func whatCounts(counts, text []byte) []byte {
+	status, rest, _ := bytes.Cut(text, []byte{0})
+	for len(status) > 0 {
+		line, others, _ := bytes.Cut(status, []byte{'\n'})
+		status = others
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		if _, ok := statusIndex[string(name)]; ok {
+			counts = append(append(counts, line...), '\n')
+		}
+	}
+	stat, rest, _ := bytes.Cut(rest, []byte{0})
+	// Field 2, the name, ends at the last parenthesis, whatever is in it.
+	stat = stat[bytes.LastIndexByte(stat, ')')+1:]
+	for number := 3; number <= statFields[len(statFields)-1]; number++ {
+		stat = bytes.TrimLeft(stat, " ")
+		field, others, _ := bytes.Cut(stat, []byte{' '})
+		stat = others
+		if slices.Contains(statFields[:], number) {
+			counts = append(append(counts, 0), field...)
+		}
+	}
+	return append(append(counts, 0), rest...)
+}
+
+// parseLook takes apart what whatCounts has put together.
+func parseLook(text string) *look {
+	l := &look{text: text}
+	parts := strings.Split(text, "\x00")
+	status, stat, rest := parts[0], parts[1:1+len(statFields)], parts[1+len(statFields):]
 	for line := range strings.Lines(status) {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
-		switch name {
-		case "Umask":
+		switch i := statusIndex[name]; i {
+		case umaskLine:
 			umask, _ := strconv.ParseUint(value, 8, 32)
-			c.umask = uint32(umask)
-		case "SigBlk":
-			c.mask, _ = strconv.ParseUint(value, 16, 64)
-		case "SigIgn":
-			c.ignored, _ = strconv.ParseUint(value, 16, 64)
+			l.caller.umask = uint32(umask)
+		case maskLine:
+			l.caller.mask, _ = strconv.ParseUint(value, 16, 64)
+		case ignoredLine:
+			l.caller.ignored, _ = strconv.ParseUint(value, 16, 64)
 		default:
-			if i, ok := stateIndex[name]; ok {
-				s[i] = value
-			}
+			l.state[i] = value
 		}
 	}
-	// Field 2, the name, ends at the last parenthesis, whatever is in it.
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	for i, number := range statFields {
-		s[statNames+i] = fields[number-3]
-	}
-	c.pgid, _ = strconv.Atoi(fields[5-3])
-	copy(s[cgroupName:], rest[:2+nsFiles])
-	return s, c, nil
+	l.caller.pgid, _ = strconv.Atoi(stat[0])
+	copy(l.state[statNames:cgroupName], stat[1:])
+	l.caller.limitsText = rest[0]
+	copy(l.state[cgroupName:], rest[1:3+nsFiles])
+	return l
 }
 
 // remember notes what the helper's children inherit from it.
 func (h *Helper) remember() error {
-	s, c, err := stateOf(h.pid)
+	l, err := see(h.pid, nil)
 	if err != nil {
 		return err
 	}
-	h.state.Store(&s)
-	h.limitsText = c.limitsText
+	h.state.Store(&l.state)
+	h.limitsText = l.caller.limitsText
 	if h.limits, err = readLimits(h.pid); err != nil {
 		return os.NewSyscallError("prlimit", err)
 	}
@@ -126,22 +180,27 @@ var errChanged = fmt.Errorf("not as it was at helper.Start: %w", errors.ErrUnsup
 func (h *Helper) caller() (caller, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	now, c, err := stateOf(0)
+	now, err := see(0, h.seen.Load())
 	if err != nil {
-		return c, err
+		return caller{}, err
 	}
-	if now != *h.state.Load() {
-		theirs, _, err := stateOf(h.pid)
-		for i, name := range stateNames {
-			if now[i] != theirs[i] {
-				return c, &plan.Error{Step: name, Err: errChanged}
-			}
+	h.seen.Store(now)
+	if now.state != *h.state.Load() {
+		theirs, err := see(h.pid, nil)
+		if ended := h.Err(); ended != nil {
+			err = ended
 		}
 		if err != nil {
-			return c, err
+			return caller{}, err
 		}
-		h.state.Store(&theirs)
+		for i, name := range stateNames {
+			if now.state[i] != theirs.state[i] {
+				return caller{}, &plan.Error{Step: name, Err: errChanged}
+			}
+		}
+		h.state.Store(&theirs.state)
 	}
+	c := now.caller
 	c.limits = h.limits
 	if c.limitsText != h.limitsText {
 		if c.limits, err = readLimits(0); err != nil {

@@ -17,15 +17,15 @@
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 3u
+#define RF_VERSION 4u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
 #define RF_NONCE   16u
 
 enum rf_type {
-	RF_HELLO = 1,  /* request: struct rf_hello, and a memory file of a struct
-	                  rf_born; answered by RF_REPLY */
+	RF_HELLO = 1,  /* request: struct rf_hello, a memory file of a struct rf_born,
+	                  and a second socket for requests; answered by RF_REPLY */
 	RF_GO,         /* request: struct rf_go, a name, an environment */
 	RF_EXEC,       /* request: struct rf_exec, a plan (internal/plan/plan.h) */
 	RF_REPLY = 16, /* answer: struct rf_reply */

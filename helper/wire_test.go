@@ -71,7 +71,7 @@ func TestBadMessages(t *testing.T) {
 			if err := h.Raw(1<<41, [][]byte{header(func(h *helper.Header) { h.Type, h.ID = 99, 1<<41 })}); !errors.Is(err, syscall.ENOSYS) {
 				t.Errorf("an unknown type: %v, want ENOSYS", err)
 			}
-			if diff := cmp.Diff(5, descriptorsOf(t, h.Pid())); diff != "" {
+			if diff := cmp.Diff(6, descriptorsOf(t, h.Pid())); diff != "" {
 				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
 			}
 		})
