@@ -87,7 +87,7 @@ soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times,
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 
 soak-forkall: compiler ## 10,000 children with the whole runtime alive
-	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -parallel 6 -timeout 180m -v -run 'TestScenarios|TestContract' ./forkall
+	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -parallel 4 -timeout 180m -v -run 'TestScenarios|TestContract' ./forkall
 
 # Each fuzz test of the module, one after the other.
 fuzz: compiler ## every fuzz test for $(FUZZTIME)

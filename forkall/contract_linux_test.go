@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,7 @@ var contract = []struct {
 	{"descriptors", descriptors, "the same numbers, and as close-on-exec as before\n"},
 	{"threads", threads, "ids, names, processors and masks as before\n"},
 	{"parallel", parallel, "10 of 10\n"},
+	{"at once", atOnce, "40 of 40\n"},
 	{"second epoll", secondEpoll, "child: 1 event\nparent: 1 event\n"},
 	{"process limit", processLimit, "forkall: fork: resource temporarily unavailable\nchildren: false\nthe parent goes on\n"},
 	{"unmade", unmade, "exit status 71\nthe parent goes on\n"},
@@ -275,6 +277,59 @@ func parallel(w io.Writer) {
 	if !forkall.InChild() {
 		fmt.Fprintf(w, "%d of 10\n", ok)
 	}
+}
+
+// atOnce forks again as soon as a call returns, when threads may not have left the
+// handler yet: the next call must hold them all the same. All share one processor, and
+// the caller isn't the leader, which so is interrupted when it wakes the caller up.
+func atOnce(w io.Writer) {
+	var one unix.CPUSet
+	one.Set(firstProcessor())
+	for _, task := range must(os.ReadDir("/proc/self/task")) {
+		if err := unix.SchedSetaffinity(must(strconv.Atoi(task.Name())), &one); err != unix.ESRCH {
+			must(0, err)
+		}
+	}
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() { // the leader is somebody else's
+		atOnceHere(w)
+		return
+	}
+	done := make(chan bool)
+	go func() { atOnceHere(w); close(done) }()
+	<-done
+}
+
+func atOnceHere(w io.Writer) {
+	var busy world
+	allocate(&busy)
+	sleepInC(&busy)
+	ok := 0
+	for range 20 {
+		var children []*os.Process
+		for range 2 {
+			children = append(children, must(forkall.Run(func() int { return examine(&busy) })))
+		}
+		for _, child := range children {
+			if err := ended(child, 1); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				continue
+			}
+			ok++
+		}
+	}
+	fmt.Fprintf(w, "%d of 40\n", ok)
+}
+
+// firstProcessor is the first that this process may use.
+func firstProcessor() int {
+	var set unix.CPUSet
+	must(0, unix.SchedGetaffinity(0, &set))
+	i := 0
+	for !set.IsSet(i) {
+		i++
+	}
+	return i
 }
 
 // secondEpoll has an epoll set that isn't Go's: the child has one of its own.
