@@ -117,23 +117,24 @@ func TestMemoryFlat(t *testing.T) {
 	n := soak(t, "RAWFORK_SOAK_CONNECTIONS", 150)
 	for name, children := range map[string]int{"echo server": 0, "echo pool": poolChildren} {
 		t.Run(name, func(t *testing.T) {
-			cmd, addr, end := remote(t, name)
+			server := remote(t, name)
+			pid := server.cmd.Process.Pid
 			idle := func() bool {
-				pids, err := ps.Children(cmd.Process.Pid)
-				return err != nil || len(pids) == children
+				pids, err := ps.Children(pid)
+				return err == nil && len(pids) == children
 			}
-			many(t, addr, n/3) // until all is there that is made once
+			many(t, server.addr, n/3) // until all is there that is made once
 			eventually(t, idle)
-			memory, descriptors := footprint(t, cmd.Process.Pid)
-			many(t, addr, n-n/3)
+			memory, descriptors := footprint(t, pid)
+			many(t, server.addr, n-n/3)
 			eventually(t, idle)
 			const room = 3 << 20 // what a garbage collection more or less may do
-			memoryNow, descriptorsNow := footprint(t, cmd.Process.Pid)
+			memoryNow, descriptorsNow := footprint(t, pid)
 			t.Logf("%d connections more: memory %+d kB, descriptors %+d", n-n/3, (memoryNow-memory)>>10, descriptorsNow-descriptors)
 			if memoryNow > memory+room || descriptorsNow > descriptors+poolChildren { // one of the pool may end or be replaced
 				t.Errorf("memory %d, then %d bytes; %d, then %d descriptors", memory, memoryNow, descriptors, descriptorsNow)
 			}
-			end()
+			server.end()
 		})
 	}
 }

@@ -28,9 +28,10 @@ type loop struct {
 	server   *Server
 	start    starter
 	options  childOptions
-	theirs   syscall.RawConn // the caller's listener
-	listener int             // a duplicate of its descriptor, -1 when nothing is accepted any more
-	result   chan error      // of Serve
+	theirs   int          // the caller's descriptor of the listener
+	socket   rawcall.File // which file that is
+	listener int          // a duplicate, -1 when nothing is accepted any more
+	result   chan error   // of Serve
 
 	set   *os.File        // the epoll set
 	await syscall.RawConn // of set
@@ -41,7 +42,7 @@ type loop struct {
 	born  time.Time
 
 	watching bool     // the listener is in the set
-	children []client // those that are free among them
+	children []client // those that are free among them; first as long as there are few
 	free     int32    // the first free one, or -1
 	used     int
 
@@ -55,11 +56,16 @@ type loop struct {
 
 	ready  int // of events
 	events [32]unix.EpollEvent
+
+	first [fewChildren]client
 }
+
+// fewChildren is how many children the loop has room for on its page.
+const fewChildren = 23
 
 // client is a connection that a child serves.
 type client struct {
-	pid, pidfd int
+	pid, pidfd int32
 	next       int32         // of the free ones
 	terminated bool          // it was sent SIGTERM
 	due        time.Duration // the next signal is, 0 for never
@@ -77,16 +83,13 @@ const (
 const patience = 10 * time.Second
 
 func newLoop(s *Server, listener net.Listener, start starter) (*loop, error) {
-	theirs, err := listener.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
 	l := &s.state.loop
 	*l = loop{
 		server: s, start: start, options: childOptions{s.EndWithServer, os.Getpid()},
-		theirs: theirs, listener: -1, result: make(chan error, 1),
+		listener: -1, result: make(chan error, 1),
 		epoll: -1, wake: -1, timer: -1, born: time.Now(), free: -1, held: -1, late: -1,
 	}
+	l.children = l.first[:0]
 	if err := l.open(listener); err != nil {
 		l.close()
 		return nil, err
@@ -98,6 +101,10 @@ func newLoop(s *Server, listener net.Listener, start starter) (*loop, error) {
 func (l *loop) open(listener net.Listener) (err error) {
 	err = rawfork.WithFD(listener, func(fd int) (err error) {
 		handDown(fd)
+		l.theirs = fd
+		if l.socket, err = rawcall.FileOf(fd); err != nil {
+			return os.NewSyscallError("fstat", err)
+		}
 		l.listener, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		return os.NewSyscallError("fcntl", err)
 	})
@@ -262,7 +269,7 @@ func (l *loop) stopAccepting(err error) {
 // accept accepts a connection and has it served.
 func (l *loop) accept() {
 	s, st := l.server, &l.server.state
-	if l.theirs.Control(noUse) != nil {
+	if file, err := rawcall.FileOf(l.theirs); err != nil || file != l.socket {
 		l.stopAccepting(l.whyClosed())
 		return
 	}
@@ -300,8 +307,6 @@ func (l *loop) accept() {
 	l.children[l.child].peer = from
 	l.startChild()
 }
-
-func noUse(uintptr) {}
 
 // whyClosed is what Serve returns when the caller's listener is closed: Shutdown may
 // have done that after the loop looked for events.
@@ -345,7 +350,7 @@ func (l *loop) startChild() {
 	}
 	rawcall.Close(l.held) // first: that frees the descriptor that the pidfd takes
 	l.held = -1
-	c.pid = pid
+	c.pid = int32(pid)
 	l.watch(l.child)
 }
 
@@ -379,11 +384,12 @@ func (l *loop) watch(i int32) {
 	c := &l.children[i]
 	l.late = -1
 	var err error
-	if c.pidfd, err = rawcall.PidfdOpen(c.pid); err != nil {
-		err = os.NewSyscallError("pidfd_open", err)
-	} else if err = l.add(c.pidfd, i, unix.EPOLLET); err != nil { // see package reap
-		rawcall.Close(c.pidfd)
-		c.pidfd = -1
+	if fd, openErr := rawcall.PidfdOpen(int(c.pid)); openErr != nil {
+		err = os.NewSyscallError("pidfd_open", openErr)
+	} else if err = l.add(fd, i, unix.EPOLLET); err != nil { // see package reap
+		rawcall.Close(fd)
+	} else {
+		c.pidfd = int32(fd)
 	}
 	if isShortage(err) { // somebody else took the descriptor: the child can wait
 		l.late = i
@@ -416,12 +422,13 @@ func (l *loop) lost(i int32, err error) {
 // reap takes the status of a child that has ended.
 func (l *loop) reap(i int32) {
 	c, st := &l.children[i], &l.server.state
-	pid, status, err := rawcall.WaitPidfd(c.pidfd, 0, nil)
+	pidfd := int(c.pidfd)
+	pid, status, err := rawcall.WaitPidfd(pidfd, 0, nil)
 	if err == nil && pid == 0 {
 		return // somebody traces it: there is another event when he is done
 	}
-	l.remove(c.pidfd) // not by the close alone: a forked child may have a copy
-	rawcall.Close(c.pidfd)
+	l.remove(pidfd) // not by the close alone: a forked child may have a copy
+	rawcall.Close(pidfd)
 	c.pidfd = -1
 	l.retry = 0 // its end gives back what was missing
 	if err != nil {
@@ -483,9 +490,9 @@ func (l *loop) terminate(c *client, why string) {
 // signal sends a signal to the child's group, or to the child alone as long as it has
 // not made itself a leader. It has not been reaped, so the pid is its own.
 func (l *loop) signal(c *client, sig syscall.Signal) error {
-	err := unix.Kill(-c.pid, sig)
+	err := unix.Kill(-int(c.pid), sig)
 	if errors.Is(err, syscall.ESRCH) {
-		err = unix.Kill(c.pid, sig)
+		err = unix.Kill(int(c.pid), sig)
 	}
 	return err
 }

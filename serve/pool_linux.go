@@ -38,7 +38,8 @@ type poolState struct {
 	reaper    *reap.Reaper
 	current   *generation
 	members   map[int]*member
-	exits     []reap.Exit // that manage hasn't seen
+	exits     []reap.Exit    // that manage hasn't seen
+	sent      syscall.Signal // to all children, the last one; 0 before the shutdown's end
 	counts    PoolCounts
 
 	// Of manage alone:
@@ -354,6 +355,9 @@ func (p *Pool) fork(g *generation, number int) error {
 	}
 	s.places = s.places[:len(s.places)-1]
 	s.members[pid] = &member{generation: g, seat: number, place: place, child: child}
+	if s.sent != 0 { // while this one was being made
+		child.Signal(s.sent)
+	}
 	s.counts.Started++
 	g.members++
 	p.Log.Debug("started", "pid", pid, "generation", g.number)
@@ -528,8 +532,10 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("pool: shutdown: %w", context.Cause(ctx))
 }
 
+// signal signals all children, those among them that are just being made.
 func (p *Pool) signal(sig syscall.Signal) {
 	p.state.mu.Lock()
+	p.state.sent = sig
 	members := maps.Clone(p.state.members)
 	p.state.mu.Unlock()
 	for _, m := range members {

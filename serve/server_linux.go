@@ -11,13 +11,21 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"rawfork/internal/rawcall"
 )
 
-// serverState is what the loop of a Server shares with its callers.
+// serverState is what a Server has beyond its fields.
 type serverState struct {
 	once sync.Once
+	*work
+}
+
+// work is the loop, and what it shares with the server's callers. All of it lies on one
+// page of 4 kB: Go's allocator puts what is larger than 3,456 bytes, and 4,096 at most
+// with a word of its own, at the beginning of one.
+type work struct {
 	done chan struct{} // closed when nothing is accepted and no child is left
 
 	mu       sync.Mutex
@@ -30,8 +38,14 @@ type serverState struct {
 	exits    []exitCount
 	common   [4]exitCount // the first of exits
 
-	loop loop // on the same page
+	loop loop
 }
+
+// Neither of the two is negative.
+const (
+	_ = unsafe.Sizeof(work{}) - 3456
+	_ = 4096 - 8 - unsafe.Sizeof(work{})
+)
 
 // exitCount is an entry of Counts.Exits. There are few, and so they lie on the page that
 // the loop writes to anyway.
@@ -43,7 +57,7 @@ type exitCount struct {
 // init makes what both Serve and Shutdown need.
 func (s *Server) init() {
 	s.state.once.Do(func() {
-		s.state.done = make(chan struct{})
+		s.state.work = &work{done: make(chan struct{})}
 		s.state.wake = -1
 		s.state.exits = s.state.common[:0]
 		if s.Log == nil {
@@ -116,11 +130,12 @@ func (s *Server) Serve(listener net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
 	st := &s.state
-	s.tell(&st.stopping)
-	if st.listener == nil { // not started, and not to be any more
+	listener := s.set(&st.stopping)
+	if listener == nil { // not started, and not to be any more
 		return nil
 	}
-	st.listener.Close()
+	listener.Close() // first, so that nobody connects when Serve has returned
+	s.wake()
 	select {
 	case <-st.done:
 		return nil
@@ -131,16 +146,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	default:
 	}
-	s.tell(&st.ending)
+	s.set(&st.ending)
+	s.wake()
 	<-st.done // SIGKILL sees to it
 	return fmt.Errorf("shutdown: %w", context.Cause(ctx))
 }
 
-// tell sets what the loop is to know, and wakes it.
-func (s *Server) tell(what *bool) {
+// set sets what the loop is to know, and returns the listener of one that was started.
+func (s *Server) set(what *bool) net.Listener {
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	*what = true
+	return s.state.listener
+}
+
+// wake has the loop look at what was set.
+func (s *Server) wake() {
+	s.state.mu.Lock()
+	defer s.state.mu.Unlock()
 	if s.state.wake >= 0 {
 		rawcall.Add(s.state.wake)
 	}
@@ -148,6 +171,7 @@ func (s *Server) tell(what *bool) {
 
 // Counts returns what was counted so far.
 func (s *Server) Counts() Counts {
+	s.init()
 	s.state.mu.Lock()
 	defer s.state.mu.Unlock()
 	counts := s.state.counts

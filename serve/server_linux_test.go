@@ -3,6 +3,7 @@
 package serve_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,10 +97,32 @@ func TestProgram(t *testing.T) {
 		t.Error(err)
 	}
 	// The sockets are 0 and 2: neither the listener nor the other client is there.
-	want := host + " " + port + " extra argument\n/\n2\n1\nerror\n"
+	want := fmt.Sprintf("%s %s extra argument\n/\n%d\n1\nerror\n", host, port, 2+handedDown(t))
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// handedDown is how many sockets above 2 this process has of who started it, and hands
+// down to every program.
+func handedDown(t *testing.T) (sockets int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		target, _ := os.Readlink("/proc/self/fd/" + entry.Name())
+		if fd > 2 && err == nil && flags&unix.FD_CLOEXEC == 0 && strings.HasPrefix(target, "socket:") {
+			sockets++
+		}
+	}
+	return sockets
 }
 
 func TestMaxChildrenWaits(t *testing.T) {
@@ -445,9 +469,10 @@ func TestBadInput(t *testing.T) {
 
 // remote has a server in a process of its own, told to go on by its standard input,
 // and returns its address.
-func remote(t *testing.T, name string) (cmd *exec.Cmd, addr net.Addr, end func()) {
+func remote(t *testing.T, name string) (r *remoteServer) {
 	t.Helper()
-	cmd = forktest.Command(t, name)
+	cmd := forktest.Command(t, name)
+	r = &remoteServer{cmd: cmd}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -456,16 +481,17 @@ func remote(t *testing.T, name string) (cmd *exec.Cmd, addr net.Addr, end func()
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.stdout = bufio.NewReader(stdout)
 	var stderr safeBuffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	watchdog := time.AfterFunc(2*forktest.Watchdog, func() { cmd.Process.Kill() })
-	end = func() {
+	r.end = func() {
 		t.Helper()
 		stdin.Close()
-		rest, _ := io.ReadAll(stdout)
+		rest, _ := io.ReadAll(r.stdout)
 		err := cmd.Wait()
 		if !watchdog.Stop() {
 			t.Errorf("the server hung")
@@ -475,16 +501,56 @@ func remote(t *testing.T, name string) (cmd *exec.Cmd, addr net.Addr, end func()
 		}
 	}
 	var text string
-	if _, err := fmt.Fscanln(stdout, &text); err != nil {
+	if _, err := fmt.Fscanln(r.stdout, &text); err != nil {
 		t.Errorf("no address: %v", err)
-		end()
+		r.end()
 		t.FailNow()
 	}
-	addr, err = net.ResolveTCPAddr("tcp", text)
+	r.addr, err = net.ResolveTCPAddr("tcp", text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd, addr, end
+	return r
+}
+
+// remoteServer is a server in a process of its own.
+type remoteServer struct {
+	cmd    *exec.Cmd
+	addr   net.Addr
+	stdout *bufio.Reader
+	end    func() // has the server end, which must be content
+}
+
+// crowded has n clients connect at once, and exchange once the server says that it
+// can't have children for all.
+func (r *remoteServer) crowded(t *testing.T, n int) {
+	t.Helper()
+	var conns []net.Conn
+	for range n {
+		conns = append(conns, dial(t, r.addr))
+	}
+	if line, err := r.stdout.ReadString('\n'); line != shortage {
+		t.Errorf("the server says %q, %v, want %q", line, err, shortage)
+	}
+	var clients sync.WaitGroup
+	for _, conn := range conns {
+		clients.Go(func() { exchange(t, conn, 10_000) })
+	}
+	clients.Wait()
+}
+
+// shortage is what a server says to crowded.
+const shortage = "shortage\n"
+
+// shortageLog is a log whose first line tells crowded of a shortage.
+type shortageLog struct {
+	safeBuffer
+	once sync.Once
+}
+
+func (l *shortageLog) Write(p []byte) (int, error) {
+	l.once.Do(func() { fmt.Print(shortage) })
+	return l.safeBuffer.Write(p)
 }
 
 // serveUntilTold is the server of remote. check gets its counts.
@@ -533,23 +599,9 @@ func noHelper() {
 
 // At the limit on processes clients wait; all are served in the end.
 func TestFewProcesses(t *testing.T) {
-	_, addr, end := remote(t, "few processes")
-	atOnce(t, addr, 20)
-	end()
-}
-
-// atOnce has n clients connected at once, and then exchange.
-func atOnce(t *testing.T, addr net.Addr, n int) {
-	t.Helper()
-	var conns []net.Conn
-	for range n {
-		conns = append(conns, dial(t, addr))
-	}
-	var clients sync.WaitGroup
-	for _, conn := range conns {
-		clients.Go(func() { exchange(t, conn, 10_000) })
-	}
-	clients.Wait()
+	server := remote(t, "few processes")
+	server.crowded(t, 20)
+	server.end()
 }
 
 // fewProcesses is a server whose user may have three children.
@@ -571,21 +623,14 @@ func fewProcesses() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	must(unix.Setrlimit(unix.RLIMIT_NPROC, &limit))
-	serveUntilTold(&serve.Server{Handler: serve.Fork(slowEcho), MaxChildren: 100}, listener, func(c serve.Counts) error {
+	var log shortageLog
+	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	serveUntilTold(server, listener, func(c serve.Counts) error {
 		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks == 0 {
-			return fmt.Errorf("counts: %v, want failed forks, and nobody dropped", c)
+			return fmt.Errorf("counts: %v, want failed forks, and nobody dropped; log: %s", c, log.String())
 		}
 		return nil
 	})
-}
-
-// slowEcho is an echo that takes a while, so that children are there at once.
-//
-//go:nosplit
-//go:norace
-func slowEcho(fd int) {
-	child.Sleep(100 * time.Millisecond)
-	child.Echo(fd)
 }
 
 // spareThreads has n goroutines stand in a system call at once.
@@ -612,9 +657,9 @@ func spareThreads(n int) {
 
 // Without descriptors the same.
 func TestFewDescriptors(t *testing.T) {
-	_, addr, end := remote(t, "few descriptors")
-	atOnce(t, addr, 30)
-	end()
+	server := remote(t, "few descriptors")
+	server.crowded(t, 30)
+	server.end()
 }
 
 func fewDescriptors() {
@@ -624,8 +669,8 @@ func fewDescriptors() {
 	must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	limit.Cur = limitOfFree(4 + 2) // its own, and those of two connections
 	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-	var log safeBuffer
-	server := &serve.Server{Handler: serve.Fork(slowEcho), MaxChildren: 100, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	var log shortageLog
+	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100, Log: slog.New(slog.NewTextHandler(&log, nil))}
 	serveUntilTold(server, listener, func(c serve.Counts) error {
 		if c.Served() != c.Accepted || c.Dropped > 0 || !strings.Contains(log.String(), "too many open files") {
 			return fmt.Errorf("counts: %v, want nobody dropped, and a log of what was missing: %s", c, log.String())
@@ -655,9 +700,9 @@ func TestNoMemory(t *testing.T) {
 	if string(mode) == "1\n" {
 		t.Skip("vm.overcommit_memory is 1: the kernel promises any amount of memory")
 	}
-	_, addr, end := remote(t, "no memory")
-	atOnce(t, addr, 3)
-	end()
+	server := remote(t, "no memory")
+	server.crowded(t, 3)
+	server.end()
 }
 
 func noMemory() {
@@ -666,8 +711,8 @@ func noMemory() {
 	log := &backAfter{lines: 3, giveBack: promiseTooMuch()}
 	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100, Log: slog.New(slog.NewTextHandler(log, nil))}
 	serveUntilTold(server, listener, func(c serve.Counts) error {
-		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks != 3 || !strings.Contains(log.b.String(), "cannot allocate memory") {
-			return fmt.Errorf("counts: %v, want three failed forks, nobody dropped, and a log of what was missing: %s", c, log.b.String())
+		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks != 3 || !strings.Contains(log.String(), "cannot allocate memory") {
+			return fmt.Errorf("counts: %v, want three failed forks, nobody dropped, and a log of what was missing: %s", c, log.String())
 		}
 		return nil
 	})
@@ -675,7 +720,7 @@ func noMemory() {
 
 // backAfter is a log that gives back what is missing once so many lines say so.
 type backAfter struct {
-	b        safeBuffer
+	shortageLog
 	lines    int
 	giveBack func()
 }
@@ -684,7 +729,7 @@ func (l *backAfter) Write(p []byte) (int, error) {
 	if l.lines--; l.lines == 0 {
 		l.giveBack()
 	}
-	return l.b.Write(p)
+	return l.shortageLog.Write(p)
 }
 
 // promiseTooMuch gives this process more memory than the machine has, untouched, so
@@ -698,10 +743,9 @@ func promiseTooMuch() (giveBack func()) {
 	// Room for all, to have the pieces side by side: the kernel makes them one.
 	room, err := unix.MmapPtr(-1, 0, nil, pieces*piece, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	must(err)
-	must(unix.MunmapPtr(room, pieces*piece))
 	for i := range uintptr(pieces) {
 		_, err := unix.MmapPtr(-1, 0, unsafe.Add(room, i*piece), piece, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE)
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED)
 		must(err)
 	}
 	return func() { must(unix.MunmapPtr(room, pieces*piece)) }
@@ -709,18 +753,18 @@ func promiseTooMuch() (giveBack func()) {
 
 // A server that is killed takes its children along.
 func TestServerKilled(t *testing.T) {
-	cmd, addr, _ := remote(t, "killed")
+	server := remote(t, "killed")
 	var conns []net.Conn
 	for range 5 {
-		conns = append(conns, begin(t, addr))
+		conns = append(conns, begin(t, server.addr))
 	}
-	if err := cmd.Process.Kill(); err != nil {
+	if err := server.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range conns {
 		wantEnd(t, conn)
 	}
-	cmd.Wait()
+	server.cmd.Wait()
 	reapOrphans(t)
 }
 

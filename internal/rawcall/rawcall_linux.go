@@ -96,3 +96,16 @@ func Drain(fd int) {
 	var count [8]byte
 	syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
 }
+
+// File is a file, which no other one is as long as it is open.
+type File struct{ device, inode uint64 }
+
+// FileOf wraps fstat(2).
+func FileOf(fd int) (File, error) {
+	var stat syscall.Stat_t
+	_, _, errno := syscall.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(&stat)), 0)
+	if errno != 0 {
+		return File{}, errno
+	}
+	return File{uint64(stat.Dev), stat.Ino}, nil
+}
