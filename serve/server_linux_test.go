@@ -471,7 +471,13 @@ func TestBadInput(t *testing.T) {
 // and returns its address.
 func remote(t *testing.T, name string) (r *remoteServer) {
 	t.Helper()
+	return remoteAs(t, name, nil)
+}
+
+func remoteAs(t *testing.T, name string, as *syscall.SysProcAttr) (r *remoteServer) {
+	t.Helper()
 	cmd := forktest.Command(t, name)
+	cmd.SysProcAttr = as
 	r = &remoteServer{cmd: cmd}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -599,15 +605,31 @@ func noHelper() {
 
 // At the limit on processes clients wait; all are served in the end.
 func TestFewProcesses(t *testing.T) {
-	server := remote(t, "few processes")
+	var as *syscall.SysProcAttr
+	if uid := os.Getuid(); uid != 0 {
+		// The limit counts all processes of a user: have a namespace in which the user
+		// has no others.
+		as = &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: nobodyElse, HostID: uid, Size: 1}},
+		}
+		try := exec.Command("/bin/true")
+		try.SysProcAttr = as
+		if err := try.Run(); err != nil {
+			t.Skip("an ordinary user may have no user namespace here: ", err)
+		}
+	}
+	server := remoteAs(t, "few processes", as)
 	server.crowded(t, 20)
 	server.end()
 }
 
+// nobodyElse is a user that no other process runs as.
+const nobodyElse = 54322
+
 // fewProcesses is a server whose user may have three children.
 func fewProcesses() {
-	const nobodyElse = 54322 // a user that no other process runs as
-	if os.Getuid() == 0 {    // who may go beyond the limit
+	if os.Getuid() == 0 { // who may go beyond the limit
 		must(syscall.Setgroups(nil))
 		must(syscall.Setgid(nobodyElse))
 		must(syscall.Setuid(nobodyElse))
