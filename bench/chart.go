@@ -21,6 +21,7 @@ import (
 type growth struct {
 	of     string // threads or descriptors
 	points []growthPoint
+	floor  []growthPoint // calls of the least that C must do; may be none
 }
 
 // growthPoint is what was measured with so many, in microseconds.
@@ -45,17 +46,22 @@ func (g growth) svg() (string, error) {
 	highest := 0.0
 	for _, s := range []struct {
 		name   string
+		points []growthPoint
 		of     func(growthPoint) []float64
 		color  color.RGBA
 		dashes []vg.Length
 	}{
-		{"child's first line", func(p growthPoint) []float64 { return p.first }, color.RGBA{0xb4, 0x5f, 0x06, 255}, nil},
-		{"forkall.Fork, call", func(p growthPoint) []float64 { return p.call }, color.RGBA{0x1f, 0x5f, 0xbf, 255}, nil},
-		{"target of the call", func(p growthPoint) []float64 { return p.allowed }, color.RGBA{0x1f, 0x5f, 0xbf, 255}, []vg.Length{2, 3}},
-		{"fork in C", func(p growthPoint) []float64 { return p.inC }, color.RGBA{0x60, 0x60, 0x60, 255}, []vg.Length{5, 4}},
+		{"child's first line", g.points, func(p growthPoint) []float64 { return p.first }, color.RGBA{0xb4, 0x5f, 0x06, 255}, nil},
+		{"forkall.Fork, call", g.points, func(p growthPoint) []float64 { return p.call }, color.RGBA{0x1f, 0x5f, 0xbf, 255}, nil},
+		{"held in C alone", g.floor, func(p growthPoint) []float64 { return p.call }, color.RGBA{0x2e, 0x7d, 0x32, 255}, nil},
+		{"target of the call", g.points, func(p growthPoint) []float64 { return p.allowed }, color.RGBA{0x1f, 0x5f, 0xbf, 255}, []vg.Length{2, 3}},
+		{"fork in C", g.points, func(p growthPoint) []float64 { return p.inC }, color.RGBA{0x60, 0x60, 0x60, 255}, []vg.Length{5, 4}},
 	} {
+		if len(s.points) == 0 {
+			continue
+		}
 		l := charts.Line{Color: s.color, Dashes: s.dashes}
-		for _, point := range g.points {
+		for _, point := range s.points {
 			f := summary(s.of(point))
 			l.XYs = append(l.XYs, plotter.XY{X: float64(point.n), Y: f.Center / 1e3})
 			l.Low, l.High = append(l.Low, (f.Center-f.Lo)/1e3), append(l.High, (f.Hi-f.Center)/1e3)

@@ -90,6 +90,9 @@ func benchForkall(w io.Writer, rounds int, directory string) error {
 			descriptors.points = append(descriptors.points, p)
 		}
 	}
+	if threads.floor, err = benchFloor(w, rounds); err != nil {
+		return err
+	}
 	if directory != "" {
 		if err := errors.Join(threads.write(directory), descriptors.write(directory)); err != nil {
 			return err

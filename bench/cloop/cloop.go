@@ -54,3 +54,24 @@ func Exec(path string, way Way, n int) ([]time.Duration, error) {
 	}
 	return took, nil
 }
+
+// Held is what one turn of Hold took.
+type Held struct {
+	Forked time.Duration // a call of fork alone
+	Held   time.Duration // until all threads slept in a handler
+	Called time.Duration // until all were told to go on, a fork between
+}
+
+// Hold has n threads of C enter a signal handler, forks, and wakes them up; the child
+// makes as many threads: what package forkall can't do without, in C alone.
+func Hold(n, rounds int) ([]Held, error) {
+	took := make([]C.struct_cloop_hold, rounds)
+	if errno := C.cloop_hold(C.int(n), C.int(rounds), unsafe.SliceData(took)); errno != 0 {
+		return nil, fmt.Errorf("threads held in C: %w", syscall.Errno(errno))
+	}
+	held := make([]Held, rounds)
+	for i, t := range took {
+		held[i] = Held{time.Duration(t.forked), time.Duration(t.held), time.Duration(t.called)}
+	}
+	return held, nil
+}

@@ -23,4 +23,19 @@ enum cloop_way { CLOOP_FORK, CLOOP_VFORK, CLOOP_SPAWN };
  */
 int cloop_exec(const char *path, enum cloop_way way, int n, long long *ns);
 
+/* What a turn of cloop_hold took, in nanoseconds. */
+struct cloop_hold {
+	long long forked; /* a call of fork(2) alone, just before */
+	long long held;   /* until all threads slept in the handler, from the first signal */
+	long long called; /* until all were told to go on, the fork between */
+};
+
+/*
+ * cloop_hold makes n threads that wait in read(2), and then so often: has each enter a
+ * handler and sleep there, forks, and wakes them up; the child makes as many threads.
+ * It does the least that forks all threads, with nothing to record and to check.
+ * Returns 0 or an errno. SIGUSR2 is its own meanwhile. Calls must not overlap.
+ */
+int cloop_hold(int n, int rounds, struct cloop_hold *took);
+
 #endif
