@@ -41,7 +41,7 @@ type server struct {
 }
 
 // benchEcho compares the echo server of the examples with the same server in C: as
-// a program of its own, and inside of a Go process.
+// a program of its own, as large as the one in Go, and inside of a Go process.
 func benchEcho(w io.Writer, rounds int) error {
 	dir, err := os.MkdirTemp("", "rawfork-bench")
 	if err != nil {
@@ -51,11 +51,30 @@ func benchEcho(w io.Writer, rounds int) error {
 	if err := buildServers(dir); err != nil {
 		return err
 	}
+	inGo, inC := filepath.Join(dir, "echoserver"), filepath.Join(dir, "echo")
+	inProcess := filepath.Join(dir, "inprocess")
+	use := func(addr string) (int, error) {
+		_, err := connect(addr)
+		return connsATurn, err
+	}
+	asLarge, asBusy, err := likeness(exec.Command(inC), exec.Command(inGo), use)
+	if err != nil {
+		return err
+	}
+	_, writes, err := likeness(exec.Command(inProcess, "_Fork"), exec.Command(inGo), use)
+	if err != nil {
+		return err
+	}
+	n := writes[len(writes)-1] // pages, for which one mapping will do: the process is as large
+	busyProcess := []string{"_Fork", "-maps", "1", "-pages", n, "-tables", "1", "-writes", n}
 	servers := []*server{
-		{name: "Go, rawfork", cmd: exec.Command(filepath.Join(dir, "echoserver"))},
-		{name: "C program, fork", cmd: exec.Command(filepath.Join(dir, "echo"))},
-		{name: "C in a Go process, fork", cmd: exec.Command(filepath.Join(dir, "inprocess"))},
-		{name: "C in a Go process, _Fork", cmd: exec.Command(filepath.Join(dir, "inprocess"), "_Fork")},
+		{name: "Go, rawfork", cmd: exec.Command(inGo)},
+		{name: "C program, fork", cmd: exec.Command(inC)},
+		{name: "the same C, as large", cmd: exec.Command(inC, asLarge...)},
+		{name: "as large, with its writes", cmd: exec.Command(inC, asBusy...)},
+		{name: "C in a Go process, fork", cmd: exec.Command(inProcess)},
+		{name: "C in a Go process, _Fork", cmd: exec.Command(inProcess, "_Fork")},
+		{name: "that, with Go's writes", cmd: exec.Command(inProcess, busyProcess...)},
 	}
 	for _, s := range servers {
 		if err := s.start(); err != nil {
@@ -74,6 +93,8 @@ func benchEcho(w io.Writer, rounds int) error {
 		}
 	}
 	fmt.Fprintf(w, "\necho server that forks for each connection: connections per second; %d turns of %d, %d at once\n", rounds, connsATurn, clients)
+	fmt.Fprintf(w, "%q is C with %s; %q is C with %s; %q is C with %s\n",
+		servers[2].name, strings.Join(asLarge, " "), servers[3].name, strings.Join(asBusy, " "), servers[6].name, strings.Join(busyProcess, " "))
 	fmt.Fprintf(w, "%-28s  %-28s  %s\n", "server", "connections per second", "ratio of Go to it (target ≥ 0.9)")
 	for _, s := range servers {
 		fmt.Fprintf(w, "%-28s  %-28s  %s\n", s.name, median(s.rates, "%.0f"), median(ratios(servers[0].rates, s.rates), "%.3f"))

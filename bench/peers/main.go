@@ -2,11 +2,13 @@
 
 // Peers is the echo server in C inside of a Go process: what a fork costs there
 // because of the process, and not because of the language. It forks by libc's fork
-// or, with the argument _Fork and where libc has it, by what rawfork calls.
+// or, with the argument _Fork and where libc has it, by what rawfork calls. Takes the
+// options of size.h.
 package main
 
 // #cgo CFLAGS: -Wall -Wextra -Werror -O2
 // #include "echo.h"
+// #include "size.h"
 import "C"
 
 import (
@@ -27,6 +29,11 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("listening on", listener.Addr())
+	argv := make([]*C.char, len(os.Args))
+	for i, arg := range os.Args {
+		argv[i] = C.CString(arg) // for as long as the process lives
+	}
+	C.size(C.int(len(argv)), &argv[0])
 	bare := C.int(0)
 	if len(os.Args) > 1 && os.Args[1] == "_Fork" {
 		bare = 1
