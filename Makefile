@@ -78,10 +78,10 @@ bench: compiler ## the figures: docs/bench.txt, docs/*.svg, docs/compare.*, and 
 	$(GO) run ./bench -o docs/bench.txt -charts docs
 	$(GO) run ./rawfork compare -o docs --fill README.md,docs/why.md
 
-soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times, 10,000 children that die at once, 1,000 clients and 50,000 connections to a server, 100,000 requests to a helper
+soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times, 10,000 children that die at once, of a reaper and of a server, 1,000 clients and 50,000 connections to a server, 100,000 requests to a helper
 	RAWFORK_SOAK_FORKS=20000 $(GO) test -count=1 -timeout 60m -v -run 'TestHangMatrix|TestWrongForks' ./rules
 	RAWFORK_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'TestGuardStops' .
-	RAWFORK_SOAK_CLIENTS=1000 RAWFORK_SOAK_CONNECTIONS=50000 $(GO) test -count=1 -timeout 60m -v -run 'TestLoad|TestMemoryFlat' ./serve
+	RAWFORK_SOAK_CLIENTS=1000 RAWFORK_SOAK_AT_ONCE=10000 RAWFORK_SOAK_CONNECTIONS=50000 $(GO) test -count=1 -timeout 60m -v -run 'TestLoad|TestManyAtOnce|TestMemoryFlat' ./serve
 	RAWFORK_LONG=1 $(GO) test -race -count=1 -timeout 60m -v -run 'TestRaceDetector' .
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper

@@ -85,6 +85,8 @@ func (f *serveFlags) check(cmd *cobra.Command, args []string) error {
 	switch {
 	case f.listen == "":
 		return usagef("serve: no address to listen on: -l ADDR")
+	case f.listen == "unix:":
+		return usagef("serve: unix: without a path")
 	case f.mode != "fork" && f.mode != "exec" && f.mode != "go" && f.mode != "pool":
 		return usagef("serve: no mode %q; there are fork, exec, go and pool", f.mode)
 	case (f.mode == "exec") != (len(args) > 0):
@@ -199,7 +201,7 @@ func (f *serveFlags) service(listener net.Listener, handler serve.Handler, log *
 	if f.mode == "pool" {
 		pool := &serve.Pool{Handler: child.Echo, Children: f.max, Log: log}
 		return service{
-			check:    func() error { return nil }, // the flags were
+			check:    func() error { return pool.Check(listener) },
 			serve:    func() error { return pool.Serve(listener) },
 			shutdown: pool.Shutdown,
 			reload: func() {

@@ -294,6 +294,8 @@ func TestServeErrors(t *testing.T) {
 		{[]string{"-l", "127.0.0.1:0", "--mode", "exec"}, 2, `mode exec, and no other, takes a CMD`},
 		{[]string{"-l", "127.0.0.1:0", "--mode", "pool", "--", "cat"}, 2, `mode exec, and no other, takes a CMD`},
 		{[]string{"-l", "127.0.0.1:0", "--max", "0"}, 2, `--max 0 is below 1`},
+		{[]string{"-l", "127.0.0.1:0", "--mode", "pool", "--max", "1001"}, 1, `number of Children 1001 is not in 1 to 1000`},
+		{[]string{"-l", "unix:"}, 2, `unix: without a path`},
 		{[]string{"-l", "127.0.0.1:0", "--timeout", "-1s"}, 2, `negative time`},
 		{[]string{"-l", "127.0.0.1:0", "--mode", "pool", "--timeout", "1s"}, 2, `a pool has no --timeout`},
 		{[]string{"-l", "127.0.0.1:0", "--dir", "/"}, 2, `--dir for mode go`},
@@ -305,7 +307,10 @@ func TestServeErrors(t *testing.T) {
 		{[]string{"-l", "127.0.0.1:0", "--mode", "go", "--dir", "/nowhere"}, 1, `/nowhere: no such file or directory`},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
-			code, _, stderr := run(t, command(t, append([]string{"serve"}, test.args...)...))
+			code, stdout, stderr := run(t, command(t, append([]string{"serve"}, test.args...)...))
+			if stdout != "" {
+				t.Errorf("it says %q before", stdout)
+			}
 			if code != test.code || !strings.Contains(stderr, test.stderr) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("exit status %d, stderr %q, want %d, %q", code, stderr, test.code, test.stderr)
 			}

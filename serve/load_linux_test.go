@@ -101,6 +101,33 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// So many children are there at once, more than the loop has room for on its page, and
+// all end at the same time: each is reaped, once.
+func TestManyAtOnce(t *testing.T) {
+	n := soak(t, "RAWFORK_SOAK_AT_ONCE", 60)
+	server := remote(t, "echo server")
+	server.watchdog.Reset(2*forktest.Watchdog + time.Duration(n)*50*time.Millisecond)
+	children := func() int {
+		pids, err := ps.Children(server.cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(pids)
+	}
+	var conns []net.Conn
+	for range n {
+		conns = append(conns, begin(t, server.addr))
+	}
+	if got := children(); got != n {
+		t.Errorf("%d children, want %d at once", got, n)
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	eventually(t, func() bool { return children() == 0 })
+	server.end()
+}
+
 // soak is how much a test does: little, or what the environment says.
 func soak(t *testing.T, variable string, little int) int {
 	t.Helper()
@@ -118,6 +145,7 @@ func TestMemoryFlat(t *testing.T) {
 	for name, children := range map[string]int{"echo server": 0, "echo pool": poolChildren} {
 		t.Run(name, func(t *testing.T) {
 			server := remote(t, name)
+			server.watchdog.Reset(2*forktest.Watchdog + time.Duration(n)*50*time.Millisecond)
 			pid := server.cmd.Process.Pid
 			idle := func() bool {
 				pids, err := ps.Children(pid)
@@ -158,11 +186,11 @@ func footprint(t *testing.T, pid int) (memory, descriptors int) {
 	return memory << 10, len(open)
 }
 
-// echoServer is a server of footprint.
+// echoServer is the server of TestManyAtOnce and TestMemoryFlat.
 func echoServer() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
-	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 100}
+	server := &serve.Server{Handler: serve.Fork(child.Echo), MaxChildren: 20_000}
 	serveUntilTold(server, listener, func(c serve.Counts) error {
 		if c.Served() != c.Accepted || c.Dropped > 0 || c.FailedForks > 0 {
 			return fmt.Errorf("counts: %v, want all served", c)
@@ -173,7 +201,7 @@ func echoServer() {
 
 const poolChildren = 4
 
-// echoPool is a pool of footprint. Its children are replaced all the time.
+// echoPool is the pool of TestMemoryFlat. Its children are replaced all the time.
 func echoPool() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)

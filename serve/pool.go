@@ -3,9 +3,12 @@ package serve
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 	"time"
+
+	"rawfork"
 )
 
 // Pool serves the connections of a listener in children that are forked ahead and
@@ -56,6 +59,38 @@ const maxPool = 1000
 
 // maxKeep is how many descriptors Pool.Keep may have.
 const maxKeep = 8
+
+// Check finds what Serve would refuse at its start: EINVAL for a field or a number of
+// listeners that can't be, or those of [rawfork.WithFD] for a listener.
+func (p *Pool) Check(listeners ...net.Listener) error {
+	if err := p.check(listeners); err != nil {
+		return fmt.Errorf("pool: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool) check(listeners []net.Listener) error {
+	switch {
+	case p.Handler == nil:
+		return fmt.Errorf("nil Handler: %w", syscall.EINVAL)
+	case p.Children < 1 || p.Children > maxPool:
+		return fmt.Errorf("number of Children %d is not in 1 to %d: %w", p.Children, maxPool, syscall.EINVAL)
+	case len(p.Keep) > maxKeep:
+		return fmt.Errorf("%d descriptors in Keep, above %d: %w", len(p.Keep), maxKeep, syscall.EINVAL)
+	case p.MaxConnections < 0 || p.MaxGrowth < 0 || p.Grace < 0:
+		return fmt.Errorf("MaxConnections %d, MaxGrowth %d or Grace %v is negative: %w", p.MaxConnections, p.MaxGrowth, p.Grace, syscall.EINVAL)
+	case len(listeners) == 0:
+		return fmt.Errorf("no listener: %w", syscall.EINVAL)
+	case len(listeners) > p.Children:
+		return fmt.Errorf("%d listeners for %d children: %w", len(listeners), p.Children, syscall.EINVAL)
+	}
+	for _, listener := range listeners {
+		if err := rawfork.WithFD(listener, func(int) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // PoolCounts is what a Pool has counted since its start.
 type PoolCounts struct {

@@ -99,8 +99,8 @@ func (p *Pool) init() {
 // returns another error.
 func (p *Pool) Serve(listeners ...net.Listener) error {
 	p.init()
-	if err := p.check(listeners); err != nil {
-		return fmt.Errorf("pool: %w", err)
+	if err := p.Check(listeners...); err != nil {
+		return err
 	}
 	s := &p.state
 	s.mu.Lock()
@@ -126,29 +126,6 @@ func (p *Pool) Serve(listeners ...net.Listener) error {
 		result <- err
 	}()
 	return <-result
-}
-
-func (p *Pool) check(listeners []net.Listener) error {
-	switch {
-	case p.Handler == nil:
-		return fmt.Errorf("nil Handler: %w", syscall.EINVAL)
-	case p.Children < 1 || p.Children > maxPool:
-		return fmt.Errorf("number of Children %d is not in 1 to %d: %w", p.Children, maxPool, syscall.EINVAL)
-	case len(p.Keep) > maxKeep:
-		return fmt.Errorf("%d descriptors in Keep, above %d: %w", len(p.Keep), maxKeep, syscall.EINVAL)
-	case p.MaxConnections < 0 || p.MaxGrowth < 0 || p.Grace < 0:
-		return fmt.Errorf("MaxConnections %d, MaxGrowth %d or Grace %v is negative: %w", p.MaxConnections, p.MaxGrowth, p.Grace, syscall.EINVAL)
-	case len(listeners) == 0:
-		return fmt.Errorf("no listener: %w", syscall.EINVAL)
-	case len(listeners) > p.Children:
-		return fmt.Errorf("%d listeners for %d children: %w", len(listeners), p.Children, syscall.EINVAL)
-	}
-	for _, listener := range listeners {
-		if err := rawfork.WithFD(listener, func(int) error { return nil }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // manage is the pool's life: all forks are its.

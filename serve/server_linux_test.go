@@ -493,13 +493,13 @@ func remoteAs(t *testing.T, name string, as *syscall.SysProcAttr) (r *remoteServ
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(2*forktest.Watchdog, func() { cmd.Process.Kill() })
+	r.watchdog = time.AfterFunc(2*forktest.Watchdog, func() { cmd.Process.Kill() })
 	r.end = func() {
 		t.Helper()
 		stdin.Close()
 		rest, _ := io.ReadAll(r.stdout)
 		err := cmd.Wait()
-		if !watchdog.Stop() {
+		if !r.watchdog.Stop() {
 			t.Errorf("the server hung")
 		}
 		if err != nil || string(rest) != "ok\n" {
@@ -521,10 +521,11 @@ func remoteAs(t *testing.T, name string, as *syscall.SysProcAttr) (r *remoteServ
 
 // remoteServer is a server in a process of its own.
 type remoteServer struct {
-	cmd    *exec.Cmd
-	addr   net.Addr
-	stdout *bufio.Reader
-	end    func() // has the server end, which must be content
+	cmd      *exec.Cmd
+	addr     net.Addr
+	stdout   *bufio.Reader
+	watchdog *time.Timer
+	end      func() // has the server end, which must be content
 }
 
 // crowded has n clients connect at once, and exchange once the server says that it
