@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 		"no helper":       noHelper,
 		"killed":          killedServer,
 		"killed pool":     killedPool,
+		"inherited":       inherited,
 	})
 }
 
