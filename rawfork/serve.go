@@ -40,7 +40,8 @@ for the socket that systemd passes.
   fork   a forked child echoes what it reads: the default
   exec   a program, as inetd starts it: the default when CMD is given; the
          client is its standard input and output, and REMOTE_ADDR and
-         REMOTE_PORT say who it is
+         REMOTE_PORT say who it is. By --method spawn it outlives a server that
+         is killed
   go     files of --dir by HTTP, from children that are Go programs, booted
          ahead
   pool   --max children, forked ahead, echo
@@ -214,7 +215,7 @@ func (f *serveFlags) service(listener net.Listener, handler serve.Handler, log *
 	}
 	server := &serve.Server{
 		Handler: handler, MaxChildren: f.max, Refuse: f.refuse,
-		Deadline: f.timeout, EndWithServer: true, Log: log,
+		Deadline: f.timeout, EndWithServer: f.method != rawfork.BySpawn.String(), Log: log,
 	}
 	return service{
 		check:    func() error { return server.Check(listener) },

@@ -86,6 +86,7 @@ func TestServe(t *testing.T) {
 		{"fork", "hello", "hello", nil, os.Interrupt, "accepted 3, active 0, .* exit 0 3\n"},
 		{"exec", "hello", "5\n", []string{"--", "wc", "-c"}, unix.SIGTERM, "accepted 3, active 0, .* exit 0 3\n"},
 		{"vfork", "hello", "5\n", []string{"-method", "vfork", "--", "wc", "-c"}, unix.SIGTERM, "accepted 3, active 0, .* exit 0 3\n"},
+		{"spawn", "hello", "5\n", []string{"-method", "spawn", "--", "wc", "-c"}, unix.SIGTERM, "accepted 3, active 0, .* exit 0 3\n"},
 		{"pool", "hello", "hello", []string{"-mode", "pool", "--max", "2"}, unix.SIGTERM, "children 0, started 2, connections 3, .* exit 0 2\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

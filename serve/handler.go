@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -20,7 +21,7 @@ import (
 type Handler interface {
 	// prepare finds at the start what would fail for each connection, and returns what
 	// makes the child of one. The connection stays the caller's.
-	prepare() (starter, error)
+	prepare(endWithServer bool) (starter, error)
 }
 
 // starter makes the child that serves a connection, and returns its pid. The
@@ -42,7 +43,7 @@ func Fork(handler func(fd int)) Handler { return forkHandler(handler) }
 
 type forkHandler func(fd int)
 
-func (h forkHandler) prepare() (starter, error) {
+func (h forkHandler) prepare(bool) (starter, error) {
 	if h == nil {
 		return nil, fmt.Errorf("fork: nil handler: %w", syscall.EINVAL)
 	}
@@ -66,17 +67,20 @@ type Program struct {
 	Stderr bool
 
 	// Method starts the program. The zero value is ByFork; with a large heap ByHelper
-	// or ByVfork cost less.
+	// or ByVfork cost less. BySpawn can't do EndWithServer.
 	Method rawfork.Method
 }
 
-func (p *Program) prepare() (starter, error) {
+func (p *Program) prepare(endWithServer bool) (starter, error) {
 	path, err := exec.LookPath(p.Path)
 	if err != nil {
 		return nil, fmt.Errorf("program: %w", err)
 	}
 	if p.Method == rawfork.ByHelper && byhelper.ForkExec() == nil {
 		return nil, fmt.Errorf("program %s by %v: %w", p.Path, p.Method, rawfork.ErrNoHelper)
+	}
+	if p.Method == rawfork.BySpawn && endWithServer {
+		return nil, fmt.Errorf("program %s by %v: EndWithServer: %w", p.Path, p.Method, errors.ErrUnsupported)
 	}
 	argv := append([]string{p.Path}, p.Args...)
 	if _, err = child.PrepareImage(path, argv, p.Env); err != nil {
@@ -128,7 +132,7 @@ type goHandler struct {
 	name   string
 }
 
-func (h *goHandler) prepare() (starter, error) {
+func (h *goHandler) prepare(bool) (starter, error) {
 	if h.helper == nil {
 		return nil, fmt.Errorf("go %s: nil helper: %w", h.name, syscall.EINVAL)
 	}

@@ -65,7 +65,7 @@ func (s *Server) check(listener net.Listener) (starter, error) {
 	if _, ok := listener.(syscall.Conn); !ok {
 		return nil, fmt.Errorf("connections of a %T have no descriptor: %w", listener, errors.ErrUnsupported)
 	}
-	return s.Handler.prepare()
+	return s.Handler.prepare(s.EndWithServer)
 }
 
 // isShortage tells whether an error says that something has run out that others will

@@ -445,6 +445,7 @@ func TestBadInput(t *testing.T) {
 		{"TLS", &serve.Server{Handler: echo, MaxChildren: 1}, tls.NewListener(listener, nil), errors.ErrUnsupported},
 		{"no program", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "/nowhere/program"}}, listener, os.ErrNotExist},
 		{"program not in PATH", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "no-such-program"}}, listener, exec.ErrNotFound},
+		{"program by spawn", &serve.Server{MaxChildren: 1, EndWithServer: true, Handler: &serve.Program{Path: "cat", Method: rawfork.BySpawn}}, listener, errors.ErrUnsupported},
 		{"directory", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "/tmp"}}, listener, syscall.EISDIR},
 		{"no directory", &serve.Server{MaxChildren: 1, Handler: &serve.Program{Path: "cat", Dir: "/nowhere"}}, listener, os.ErrNotExist},
 		{"nil helper", &serve.Server{MaxChildren: 1, Handler: serve.Go(nil, "echo")}, listener, syscall.EINVAL},
