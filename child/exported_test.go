@@ -30,29 +30,6 @@ func TestSameOnEveryPlatform(t *testing.T) {
 	}
 }
 
-// TestDocumented fails for an exported name without a comment of its own.
-func TestDocumented(t *testing.T) {
-	for _, goos := range []string{"linux", "darwin"} {
-		for _, file := range parse(t, goos, "amd64") {
-			for _, decl := range file.Decls {
-				switch d := decl.(type) {
-				case *ast.FuncDecl:
-					if d.Name.IsExported() && !strings.HasPrefix(d.Doc.Text(), d.Name.Name+" ") {
-						t.Errorf("%s: the comment of %s doesn't begin with its name", goos, d.Name)
-					}
-				case *ast.GenDecl:
-					for _, spec := range d.Specs {
-						s, ok := spec.(*ast.TypeSpec)
-						if ok && s.Name.IsExported() && !strings.HasPrefix(d.Doc.Text(), s.Name.Name+" ") {
-							t.Errorf("%s: the comment of %s doesn't begin with its name", goos, s.Name)
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
 // exported maps each exported name of the package on one platform to what it is:
 // a function's signature, a type, a constant or a variable.
 func exported(t *testing.T, goos, goarch string) map[string]string {

@@ -86,6 +86,7 @@ type DeadError struct {
 	Known  bool // whether Status says how it ended
 }
 
+// Error says that the child is dead.
 func (e *DeadError) Error() string { return fmt.Sprintf("child %d is dead", e.Pid) }
 
 // Wait reaps the child on linux.

@@ -24,6 +24,7 @@ const (
 // [Probe.Handled]. The count is memory of the process: a fork copies it.
 var Count = Disposition(countHandler)
 
+// String is "default", "ignore", "count", or the address of another handler.
 func (d Disposition) String() string {
 	switch d {
 	case Default:

@@ -22,6 +22,7 @@ type DeadError struct {
 	Known  bool
 }
 
+// Error says how the child ended, where that is known.
 func (e *DeadError) Error() string {
 	switch {
 	case !e.Known:

@@ -207,5 +207,6 @@ const (
 	Maps                          // Maps: walks the page tables, milliseconds for a large heap
 	Totals                        // Memory: walks them too
 
+	// All is all of them.
 	All = Descriptors | Threads | Maps | Totals
 )

@@ -36,6 +36,7 @@ func Call(n int) ([]time.Duration, error) {
 // Way is a way to start a program.
 type Way C.enum_cloop_way
 
+// By fork, by vfork and by posix_spawn of libc.
 const (
 	ByFork  Way = C.CLOOP_FORK
 	ByVfork Way = C.CLOOP_VFORK

@@ -6,6 +6,7 @@ package forktest
 
 func becomeSubreaper() error { return nil }
 
+// HaveChild tells whether this process has a child, dead or alive.
 func HaveChild() bool { return false }
 
 func kill(int) {}

@@ -13,6 +13,7 @@ type Error struct {
 	Err  error  // mostly a syscall.Errno
 }
 
+// Error names the step and what was wrong with it.
 func (e *Error) Error() string { return e.Step + ": " + e.Err.Error() }
 
 // Unwrap returns Err.

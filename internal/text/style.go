@@ -10,11 +10,17 @@ type Style struct {
 	Width  int // columns; 0 for no limit
 }
 
-// Bold, Faint, Good and Bad mark s, which must not hold a line break.
-func (s Style) Bold(text string) string  { return s.mark("1", text) }
+// Bold marks a text, which must not hold a line break, as a heading.
+func (s Style) Bold(text string) string { return s.mark("1", text) }
+
+// Faint marks a text as less important.
 func (s Style) Faint(text string) string { return s.mark("2", text) }
-func (s Style) Good(text string) string  { return s.mark("32", text) }
-func (s Style) Bad(text string) string   { return s.mark("1;31", text) }
+
+// Good marks a text as what was to be.
+func (s Style) Good(text string) string { return s.mark("32", text) }
+
+// Bad marks a text as what was not to be.
+func (s Style) Bad(text string) string { return s.mark("1;31", text) }
 
 func (s Style) mark(code, text string) string {
 	if !s.Colour || text == "" {
