@@ -141,9 +141,9 @@ func (s *shell) command(words []word) error {
 		return fmt.Errorf("%s%s: %w", s.where(c), c.name, s.plain(err))
 	}
 	if said != "" {
-		fmt.Fprintln(s.out, strings.TrimRight(said, "\n"))
+		_, err = fmt.Fprintln(s.out, strings.TrimRight(said, "\n"))
 	}
-	return nil
+	return err
 }
 
 // where says in which process a call was made.
@@ -168,6 +168,8 @@ func (s *shell) plain(err error) error {
 	switch {
 	case errors.As(err, &dead):
 		return dead
+	case errors.Is(err, os.ErrDeadlineExceeded) && s.current == 0:
+		return fmt.Errorf("interrupted after %v (see timeout): %w", s.timeout, os.ErrDeadlineExceeded)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("it goes on after %v (see timeout): %w", s.timeout, os.ErrDeadlineExceeded)
 	case errors.As(err, &errno):
@@ -185,7 +187,7 @@ type process interface {
 
 func (s *shell) process() process {
 	if s.current == 0 {
-		return parent{}
+		return parent{s.timeout}
 	}
 	return s.probes[s.current-1]
 }

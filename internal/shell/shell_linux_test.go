@@ -249,6 +249,7 @@ func TestErrors(t *testing.T) {
 		"timeout 0s":                           "line 2: timeout: 0s is no time to wait",
 		"fork\nchild 1 read 0 100000":          "line 3: child 1: read: 100000 is not 0 to 60000 bytes",
 		"fork\nchild 1 sigaction USR1 what":    `line 3: sigaction: "what" is none of default, ignore, count`,
+		"timeout 1ms\npause":                   "line 3: parent: pause: interrupted after 1ms (see timeout): i/o timeout",
 		"fork\ntimeout 1ms\nchild 1 pause":     "line 4: child 1: pause: it goes on after 1ms (see timeout): i/o timeout",
 		"fork\nkill 1 9\nchild 1 getpid":       "was killed by signal 9, killed",
 		"fork\nchild 1 exit 2\nchild 1 load x": "ended with exit status 2",
@@ -258,6 +259,20 @@ func TestErrors(t *testing.T) {
 		if err == nil || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", lines, err, want)
 		}
+	}
+	// A call that is restarted after other signals.
+	var pipe [2]int
+	if err := syscall.Pipe(pipe[:]); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(pipe[0])
+	defer syscall.Close(pipe[1])
+	if _, err := script(t, fmt.Sprintf("timeout 1ms\nread %d 1", pipe[0])); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read of an empty pipe in the program itself: %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
+	if err := Script(t.Context(), strings.NewReader("getpid"), full, text.Style{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("nowhere to write: %v, want ENOSPC", err)
 	}
 	// Half of this program, or none of it, would be left.
 	for _, trap := range []int{syscall.SYS_CLONE, syscall.SYS_EXECVE} {
