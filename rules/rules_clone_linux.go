@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -239,8 +240,10 @@ var cloneRules = []Rule{
 }
 
 // sleepingIn waits until the process sleeps, in whatever call, and returns its number.
+// Nothing tells that a process has gone to sleep, so /proc is asked until it has; the
+// process itself can't say it, nor can one that traces it: only calls are traced.
 func (p *Process) sleepingIn() (trap int) {
-	for {
+	for over := time.Now().Add(timeout); time.Now().Before(over); {
 		text := p.Text("syscall")
 		if !strings.HasPrefix(text, "running") {
 			_, err := fmt.Sscan(text, &trap)
@@ -248,4 +251,6 @@ func (p *Process) sleepingIn() (trap int) {
 			return trap
 		}
 	}
+	p.t.Fatal("process %d doesn't sleep", p.Pid())
+	return 0
 }

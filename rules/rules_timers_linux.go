@@ -200,7 +200,9 @@ var timerRules = []Rule{
 	},
 }
 
-// burn has the process use up CPU time, and returns how much it has used by then.
+// burn has the process use up CPU time, and returns how much it has used by then. It is
+// asked between two pieces of work: a timer on that clock would end the work early, but
+// is what some of the rules are about.
 func (p *Process) burn(least time.Duration) time.Duration {
 	addr := p.Map(1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, -1)
 	for {
