@@ -41,6 +41,7 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptim
 
 core-race:
 	$(TEST) -race -short $(CORE)
+	$(TEST) -race -run TestCaveats/guard-race ./rules
 
 core-probe:
 	$(TEST) -race -cover ./probe/probetest

@@ -31,8 +31,8 @@ import (
 // processes. With a defer in it, the deferred function runs there too, or the
 // return dies as a forbidden call, as the compiler decides: better have none. In
 // a program built with -race, functions of one's own that run in the child are
-// marked go:norace as well: else they call the race detector, whose locks another
-// thread may have held at the fork.
+// marked go:norace as well, and call nothing of sync/atomic: else they call the
+// race detector, whose locks another thread may have held at the fork.
 //
 // Fork holds [syscall.ForkLock] while it forks, so that descriptors that other
 // goroutines are just making close-on-exec don't leak into an exec'd child.

@@ -23,6 +23,7 @@ import (
 	"rawfork/internal/forktest"
 	"rawfork/internal/ps"
 	"rawfork/internal/timing"
+	"rawfork/rules"
 	"rawfork/tour"
 )
 
@@ -31,6 +32,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // The command is the test binary that plays main.
 func TestMain(m *testing.M) {
 	compare.Init() // for the Go children of serve, and the measuring processes of compare
+	rules.Init()
 	forktest.Main(m, map[string]func(){"rawfork": main})
 }
 

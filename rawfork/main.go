@@ -8,10 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"rawfork/compare"
+	"rawfork/rules"
 )
 
 func main() {
 	compare.Init()
+	rules.Init()
 
 	root := rootCommand()
 	root.AddCommand(

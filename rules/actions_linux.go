@@ -34,6 +34,8 @@ var libraryActions = []action{
 const done = 7
 
 // forkAndWait forks a child that runs f and waits for it.
+//
+//go:norace
 func forkAndWait(ctx context.Context, f func()) (outcome, error) {
 	pid, err := rawfork.Fork()
 	if err != nil {
@@ -90,6 +92,8 @@ func withSocket(ctx context.Context, f func(fd int), text string) (outcome, erro
 }
 
 // execProgram forks a child that becomes another program at once.
+//
+//go:norace
 func execProgram(ctx context.Context) (outcome, error) {
 	image, err := child.PrepareImage("/bin/true", []string{"true"}, nil)
 	if err != nil {

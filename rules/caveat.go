@@ -19,9 +19,15 @@ type Caveat struct {
 	// Rare says that it goes wrong so seldom that a short run may not show it.
 	Rare bool `json:"rare,omitempty"`
 
+	// Build are flags for go build without which it can't be shown: [Show] then
+	// builds a program of its own, where there is the go command.
+	Build []string `json:"build,omitempty"`
+
 	// bad goes wrong, good is the library's way. Each makes one child, and tells
 	// what became of it: "" when it went well, else how it went wrong.
 	bad, good func(ctx context.Context) (string, error)
+	// env are settings without which it can't be shown, for the process's environment.
+	env []string
 	// busy is the load of the parent under which it is shown.
 	busy string
 	// together says that tries may run at the same time: those that hang are then
@@ -55,8 +61,28 @@ func (s Showing) Failed() bool { return s.Good != nil && s.Good[well] != s.Tries
 func Caveats() []Caveat { return caveats() }
 
 // Show demonstrates a caveat: tries children without care, and as many the library's
-// way. An error says that it couldn't be shown.
+// way. An error says that it couldn't be shown; errors.ErrUnsupported that it can't be
+// here, for want of what the caveat is about, or of a go command for its Build.
+//
+// It is shown in a process of its own, which is this program once more: what goes wrong
+// there, such as a wake-up that a child has taken, is of no consequence here.
+//
+// Precondition: the program has called [Init].
 func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
+	showing := Showing{Caveat: c, Load: c.busy, Tries: tries, Bad: map[string]int{}}
+	err := apart(ctx, c, order{Caveat: c.ID, Tries: tries}, func(a answer) {
+		if a.Showing != nil {
+			showing.Bad, showing.Good = a.Showing.Bad, a.Showing.Good
+		}
+	})
+	if err != nil {
+		return showing, fmt.Errorf("caveat %s: %w", c.ID, err)
+	}
+	return showing, nil
+}
+
+// showHere is Show in this process.
+func showHere(ctx context.Context, c Caveat, tries int) (Showing, error) {
 	showing := Showing{Caveat: c, Load: c.busy, Tries: tries, Bad: map[string]int{}}
 	busy, err := loadNamed(c.busy)
 	if err != nil {
@@ -69,10 +95,7 @@ func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
 		showing.Good, err = c.repeat(ctx, tries, c.good)
 		return err
 	})
-	if err != nil {
-		return showing, fmt.Errorf("caveat %s: %w", c.ID, err)
-	}
-	return showing, nil
+	return showing, err
 }
 
 // repeat counts how tries go.

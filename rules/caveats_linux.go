@@ -21,13 +21,14 @@ func caveats() []Caveat {
 	list = append(list, plainCaveats()...)
 	list = append(list, heldOpen, sharedNonblock)
 	list = append(list, sharedCaveats()...)
+	list = append(list, pollerTimer, pollerData)
 	list = append(list, processCaveats()...)
 	list = append(list, forkExecCaveats()...)
 	for _, unseen := range forbidden.Blind() {
 		list = append(list, blind(unseen))
 	}
-	list = append(list, forkallCaveats()...)
-	return list
+	list = append(list, nilDereference, guardSchedtrace, guardRace, coverage)
+	return append(list, forkallCaveats()...)
 }
 
 // plainFork is why there is this library.
@@ -65,13 +66,13 @@ var heldOpen = Caveat{
 		}, 0)
 	},
 	good: func(ctx context.Context) (string, error) {
-		return closeBehind(ctx, func(fd int) (int, error) { return rawfork.Serve(fd, discardAndExit) }, int(limit.Milliseconds()))
+		return closeBehind(ctx, func(fd int) (int, error) { return rawfork.Serve(fd, discardAndExit) }, limit)
 	},
 }
 
 // closeBehind forks a child that lives until the pipe fd ends, closes the writing
-// end of another pipe, and waits up to timeout milliseconds for that one's end.
-func closeBehind(ctx context.Context, fork func(fd int) (int, error), timeout int) (string, error) {
+// end of another pipe, and waits for that one's end.
+func closeBehind(ctx context.Context, fork func(fd int) (int, error), limit time.Duration) (string, error) {
 	var life, other [2]int
 	if err := unix.Pipe2(life[:], unix.O_CLOEXEC); err != nil {
 		return "", os.NewSyscallError("pipe2", err)
@@ -88,7 +89,7 @@ func closeBehind(ctx context.Context, fork func(fd int) (int, error), timeout in
 		unix.Close(life[1])
 		return "", err
 	}
-	seen := pollHangup(other[0], timeout)
+	seen := pollIn(other[0], limit)
 	// The child of a bare Fork holds the writing end of its own pipe too.
 	unix.Write(life[1], []byte{0})
 	unix.Close(life[1])
@@ -98,15 +99,6 @@ func closeBehind(ctx context.Context, fork func(fd int) (int, error), timeout in
 		return "stayed open", err
 	}
 	return ended(ctx, pid, limit)
-}
-
-func pollHangup(fd, timeout int) bool {
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, timeout)
-		if err != unix.EINTR {
-			return n == 1
-		}
-	}
 }
 
 // sharedNonblock is why package child waits by poll(2).
@@ -175,6 +167,8 @@ func blind(unseen forbidden.Unseen) Caveat {
 const hung = "hung"
 
 // forkInto forks a child that runs f without any output, and tells how it ended.
+//
+//go:norace
 func forkInto(ctx context.Context, f func(), limit time.Duration) (string, error) {
 	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {

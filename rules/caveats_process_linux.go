@@ -21,6 +21,7 @@ import (
 
 	"rawfork"
 	"rawfork/child"
+	"rawfork/internal/watchdog"
 	"rawfork/rules/internal/posix"
 )
 
@@ -29,7 +30,7 @@ func processCaveats() []Caveat {
 	return []Caveat{
 		{
 			ID:       "netpoll",
-			Claim:    "A child of a plain fork that reads from a file of package os, or from a connection, waits for ever or takes the parent's event.",
+			Claim:    "A child of a plain fork that reads from a file of package os, or from a connection, may wait for ever.",
 			Why:      "It waits at the parent's epoll instance, with one thread and whatever Ps the fork left it.",
 			Source:   "runtime/netpoll_epoll.go; epoll(7)",
 			Instead:  "child.Read, which waits by poll(2)",
@@ -49,11 +50,21 @@ func processCaveats() []Caveat {
 			Rare:    true,
 		}, notified, wellWith(takeRaised)),
 		{
+			ID:      "handlers",
+			Claim:   "A signal that the parent handles doesn't end the child of a plain fork, though nobody handles it there.",
+			Why:     "The runtime's handler is copied, and keeps the signal for a goroutine that doesn't run.",
+			Source:  "POSIX fork(); runtime/sigqueue.go: sigsend",
+			Instead: "rawfork.Fork, whose child has the default actions",
+			busy:    "idle",
+			bad:     endedBySignal(forkCloneLiving),
+			good:    endedBySignal(holdOne),
+		},
+		{
 			ID:      "temp-repeats",
-			Claim:   "os.CreateTemp and the functions of math/rand/v2 go on in the child of a plain fork as they do in the parent: same names, same numbers.",
-			Why:     "The runtime's generator is the thread's memory, and copied.",
-			Source:  "runtime/rand.go; os/tempfile.go",
-			Instead: "getrandom(2) by child.Syscall, or a name that has the pid in it",
+			Claim:   "os.CreateTemp makes the same names in the child of a plain fork as in the parent.",
+			Why:     "They are of the runtime's generator, which is the thread's memory, and copied.",
+			Source:  "os/tempfile.go; runtime/rand.go",
+			Instead: "a name that has the pid in it, or is of getrandom(2) by child.Syscall",
 			busy:    "idle",
 			Rare:    true, // the child may hang
 			bad:     nameRepeats,
@@ -71,10 +82,10 @@ func processCaveats() []Caveat {
 		},
 		{
 			ID:      "exit-skips",
-			Claim:   "What a program does at its end is not done in a child: deferred functions, flushing, coverage counters.",
+			Claim:   "What a program does at its end is not done in a child: deferred functions, flushing.",
 			Why:     "The child ends by _exit. What it does before is all that it does.",
-			Source:  "_exit(2); internal/coverage",
-			Instead: "child.Write before child.Exit; coverage is counted in the parent",
+			Source:  "_exit(2)",
+			Instead: "child.Write before child.Exit",
 			busy:    "idle",
 			bad:     lastWords(deferredWords),
 			good:    lastWords(writtenWords),
@@ -184,6 +195,48 @@ func takeRaised() {
 	}
 }
 
+// endedBySignal has the parent handle a signal, and sends it to a child.
+func endedBySignal(fork func(fd int) (int, error)) func(context.Context) (string, error) {
+	return func(ctx context.Context) (how string, err error) {
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, unix.SIGUSR1)
+		defer signal.Stop(told)
+		err = withChild(fork, func(pid, near int) error {
+			if err := unix.Kill(pid, unix.SIGUSR1); err != nil {
+				return os.NewSyscallError("kill", err)
+			}
+			// It has the signal when it sees that the socket has ended.
+			if err := unix.Shutdown(near, unix.SHUT_WR); err != nil {
+				return os.NewSyscallError("shutdown", err)
+			}
+			how, err = ended(ctx, pid, limit)
+			switch how {
+			case "":
+				how = "lived on"
+			case fmt.Sprintf("wait status %#x", uint32(unix.SIGUSR1)):
+				how = ""
+			}
+			return err
+		})
+		return how, err
+	}
+}
+
+// forkCloneLiving forks by clone(2), whose child has the handlers too, and no stack check
+// on its way, at which the parent could have asked it to give way to another goroutine.
+//
+//go:norace
+func forkCloneLiving(fd int) (int, error) {
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return -1, os.NewSyscallError("clone", errno)
+	}
+	if pid == 0 {
+		live(fd)
+	}
+	return int(pid), nil
+}
+
 // nameRepeats has child and parent each make a temporary file, in directories of
 // their own.
 func nameRepeats(ctx context.Context) (string, error) {
@@ -251,6 +304,12 @@ func writtenAndRun(fork func(fd int) (int, error)) func(context.Context) (string
 
 // withLivingChild forks a child that says when it is in place, calls f, and ends it.
 func withLivingChild(fork func(fd int) (int, error), f func() error) error {
+	return withChild(fork, func(int, int) error { return f() })
+}
+
+// withChild is withLivingChild, whose f gets the child's pid and the socket by which
+// the child lives.
+func withChild(fork func(fd int) (int, error), f func(pid, near int) error) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
@@ -265,11 +324,10 @@ func withLivingChild(fork func(fd int) (int, error), f func() error) error {
 		unix.Kill(pid, unix.SIGKILL)
 		rawfork.Wait(pid)
 	}()
-	err = ignoringEINTR(func() error { _, err := unix.Read(pair[0], make([]byte, 1)); return err })
-	if err != nil {
-		return os.NewSyscallError("read", err)
+	if !pollIn(pair[0], limit) {
+		return fmt.Errorf("child %d doesn't say that it is in place:\n%s", pid, watchdog.State(pid))
 	}
-	return f()
+	return f(pid, pair[0])
 }
 
 //go:norace

@@ -16,7 +16,8 @@
 //
 // A [Caveat] is something that goes wrong in a child without care: a claim, where it
 // comes from, a demonstration that really goes wrong, counted over many tries and
-// under a watchdog, and the library's way, which doesn't. The matrix ([Matrix]) runs
+// under a watchdog, and the library's way, which doesn't. It is shown in a process of its
+// own, so a program that shows caveats calls [Init] first. The matrix ([Matrix]) runs
 // children of every kind under every load of the parent, and beside them those of a
 // plain fork through cgo, which hang.
 //
@@ -25,4 +26,4 @@
 package rules
 
 //go:generate go run rawfork/rawfork rules --write ../RULES.md
-//go:generate go run rawfork/rawfork caveats --write ../CAVEATS.md
+//go:generate go run rawfork/rawfork caveats -n 32 --write ../CAVEATS.md

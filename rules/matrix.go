@@ -49,8 +49,23 @@ const (
 // children hang is no error; an error ends the run, as does ctx, and no child is
 // left.
 //
-// Precondition: GOMAXPROCS of the program is changed while it runs and put back.
+// It runs in a process of its own, as [Show] does.
+//
+// Precondition: the program has called [Init].
 func Matrix(ctx context.Context, plan Plan, report func(Cell)) error {
+	err := apart(ctx, Caveat{}, order{Plan: plan}, func(a answer) {
+		if a.Cell != nil {
+			report(*a.Cell)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("hang matrix: %w", err)
+	}
+	return nil
+}
+
+// matrixHere is Matrix in this process, whose GOMAXPROCS it changes and puts back.
+func matrixHere(ctx context.Context, plan Plan, report func(Cell)) error {
 	procs := plan.Procs
 	if procs == nil {
 		procs = []int{1, 2, 8}
@@ -66,7 +81,7 @@ func Matrix(ctx context.Context, plan Plan, report func(Cell)) error {
 				return row(ctx, busy.Name, n, forks, plan.Control, report)
 			})
 			if err != nil {
-				return fmt.Errorf("hang matrix: %w", err)
+				return err
 			}
 		}
 	}

@@ -56,12 +56,32 @@ func plainCaveats() []Caveat {
 		}, func() { exec.Command("/bin/true").Run() }, execTrue),
 		afterPlain(Caveat{
 			ID:      "collection",
-			Claim:   "A garbage collection in the child of a plain fork hangs, and so does allocation, which starts one in time.",
-			Why:     "It waits for workers and stopped threads that aren't there.",
+			Claim:   "A garbage collection in the child of a plain fork hangs.",
+			Why:     "It waits for workers on threads that aren't there.",
 			Source:  "runtime/mgc.go: gcStart",
+			Instead: "none; runtime.GC dies at once",
+			busy:    "idle",
+			Rare:    true, // some find a way on a loaded machine
+		}, runtime.GC, stoppedIn(runtime.GC)),
+		afterPlain(Caveat{
+			ID:      "allocation",
+			Claim:   "Allocation in the child of a plain fork hangs in time.",
+			Why:     "It starts a collection.",
+			Source:  "runtime/malloc.go: mallocgc",
 			Instead: "memory made before the fork; an allocation dies at once",
 			busy:    "idle",
+			Rare:    true, // some find a way on a loaded machine
 		}, allocateMuch, stoppedIn(allocateMuch)),
+		afterPlain(Caveat{
+			ID:      "stop-the-world",
+			Claim:   "What stops the world, such as runtime.ReadMemStats, hangs in the child of a plain fork.",
+			Why:     "It waits for the goroutines that ran at the fork to stop, on threads that aren't there.",
+			Source:  "runtime/proc.go: stopTheWorldWithSema",
+			Instead: "none; the call dies at once",
+			busy:    "alloc",
+			Rare:    true, // with one processor nothing else runs
+		}, stopTheWorld, stoppedIn(stopTheWorld)),
+		stackGrowth,
 		afterPlain(Caveat{
 			ID:      "goroutine",
 			Claim:   "A goroutine started in the child of a plain fork may never run.",
@@ -71,6 +91,7 @@ func plainCaveats() []Caveat {
 			busy:    "alloc",
 			Rare:    true,
 		}, startGoroutine, stoppedIn(startGoroutine)),
+		channel,
 		afterPlain(Caveat{
 			ID:      "timer",
 			Claim:   "time.Sleep in the child of a plain fork may not end.",
@@ -88,6 +109,7 @@ func plainCaveats() []Caveat {
 			Instead: "no locks in the child; waiting for one dies at once",
 			busy:    "idle",
 		}, lockHeld, stoppedIn(lockHeld)),
+		logHeld,
 		afterPlain(Caveat{
 			ID:      "print-lock",
 			Claim:   "A child that prints by println, or prints its own death, may hang when the parent uses println or a GODEBUG trace.",
@@ -198,6 +220,23 @@ func forkLibrary(stderr int, act func()) (int, error) {
 	return pid, err
 }
 
+// viaClone is plain, too, but that it keeps its P: for what goes wrong in a child that
+// can run.
+var viaClone = way{forkClone, controlLimit}
+
+func forkClone(stderr int, act func()) (int, error) {
+	pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return -1, os.NewSyscallError("clone", errno)
+	}
+	if pid == 0 {
+		child.Dup3(stderr, 2, 0)
+		act()
+		child.Exit(done)
+	}
+	return int(pid), nil
+}
+
 // plainForking is held while a plain fork is made, for ever in the child: there, other
 // goroutines of the parent may run, and must not fork.
 var plainForking sync.Mutex
@@ -268,7 +307,11 @@ func allocateMuch() {
 	for range 64 {
 		sink = make([]byte, 1<<20)
 	}
-	runtime.GC()
+}
+
+func stopTheWorld() {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
 }
 
 func startGoroutine() {

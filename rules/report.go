@@ -73,7 +73,8 @@ func (r Report) Markdown() string {
 
 Each caveat is shown by a demonstration that really goes wrong, over many tries and
 under a watchdog, beside the library's way, which doesn't. ` + "`rawfork caveats`" + ` runs them
-on your machine. This page is generated from the same table, by ` + "`go generate ./rules`" + `.
+on your machine, and ` + "`rawfork caveats --run ID`" + ` one of them, each in a process of its own.
+This page is generated from the same table, by ` + "`go generate ./rules`" + `.
 Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 
 `)
@@ -87,6 +88,9 @@ Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 		if c.Instead != "" {
 			fmt.Fprintf(&b, "Instead: %s.\n", c.Instead)
 		}
+		if len(c.Build) > 0 {
+			fmt.Fprintf(&b, "Shown in a program built with %s.\n", strings.Join(c.Build, " "))
+		}
 		if s, ok := showings[c.ID]; ok {
 			fmt.Fprintf(&b, "\n%s%s (parent: %s).", measured, Counts(s.Bad, s.Tries), s.Load)
 			if s.Good != nil {
@@ -96,35 +100,6 @@ Before Go 1.26 the guard doesn't see recover either, which then does nothing.
 		}
 	}
 	b.WriteString(`
-## guard-schedtrace
-
-Under GODEBUG=schedtrace a child that the guard stops says why, but can't always end by
-itself. A dying program takes the scheduler's lock to print its state, and the parent's
-monitor may have held that lock at the fork. Such a child is killed after 10 s, by a
-timer that a dying child sets for itself. TestGuardUnderTracing counts it.
-
-Source: runtime/panic.go: startpanic_m.
-Instead: no schedtrace in programs that fork, or children that keep the rules.
-
-## guard-race
-
-In a program built with -race a child that runs code of one's own without the mark
-go:norace may hang. The code calls the race detector, and another thread may have held
-one of its locks at the fork: a debugger shows such a child in
-__tsan::TraceSwitchPartImpl. TestRaceDetector counts them: 1 of some 400 with a busy
-parent.
-
-Source: runtime/race: the detector's runtime, without a handler for fork.
-Instead: go:norace beside go:nosplit.
-
-## nil-dereference
-
-A child of the library that dereferences nil dies of SIGSEGV, without a traceback. The
-handler that makes a panic of it is gone. TestNilDereference shows it.
-
-Source: runtime/proc.go: syscall_runtime_AfterForkInChild.
-Instead: a check.
-
 ## The hang matrix
 
 Children of every kind, under every load of the parent, with GOMAXPROCS of 1, 2 and

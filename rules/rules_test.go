@@ -6,8 +6,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,7 +19,10 @@ import (
 	"rawfork/rules"
 )
 
-func TestMain(m *testing.M) { forktest.Main(m, nil) }
+func TestMain(m *testing.M) {
+	rules.Init()
+	forktest.Main(m, nil)
+}
 
 // forksEnv asks for the long form of the matrix: make soak.
 const forksEnv = "RAWFORK_SOAK_FORKS"
@@ -64,6 +71,10 @@ func TestCaveats(t *testing.T) {
 				t.Errorf("two caveats have this id")
 			}
 			seen[c.ID] = true
+			if !rules.BuiltFor(c) {
+				t.Skipf("it takes a build with %v, which make core-race makes", c.Build)
+			}
+			t.Parallel() // each is shown in a process of its own
 			tries := 4
 			if c.Rare {
 				tries = 8
@@ -85,7 +96,7 @@ func TestCaveats(t *testing.T) {
 	}
 }
 
-// A caveat that the run stops in the middle of leaves no child; Main checks that.
+// A run that is stopped in the middle leaves no child; Main checks that.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
@@ -99,6 +110,31 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// A caveat that is stopped in the middle leaves no child, nor the process that shows it.
+func TestInterruptedCaveat(t *testing.T) {
+	list := rules.Caveats()
+	i := slices.IndexFunc(list, func(c rules.Caveat) bool { return c.ID == "collection" }) // most of which hang
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := rules.Show(ctx, list[i], 1_000_000); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Show: %v, want %v", err, context.DeadlineExceeded)
+	}
+}
+
+// What goes wrong in the process that shows a caveat is an error here.
+func TestShowFails(t *testing.T) {
+	_, err := rules.Show(context.Background(), rules.Caveat{ID: "none"}, 1)
+	if err == nil || err.Error() != "caveat none: no such caveat" {
+		t.Errorf("Show: %v, want no such caveat", err)
+	}
+	// A process that dies says what it has said.
+	t.Setenv("GOMEMLIMIT", "none")
+	_, err = rules.Show(context.Background(), rules.Caveats()[0], 1)
+	if err == nil || !strings.Contains(err.Error(), "malformed GOMEMLIMIT") {
+		t.Errorf("Show: %v, want what the process has said", err)
+	}
+}
+
 // CAVEATS.md says what the table says.
 func TestDocumentIsCurrent(t *testing.T) {
 	document, err := os.ReadFile("../CAVEATS.md")
@@ -108,5 +144,15 @@ func TestDocumentIsCurrent(t *testing.T) {
 	want := rules.Unmeasured(rules.Report{}.Markdown())
 	if diff := cmp.Diff(want, rules.Unmeasured(string(document))); diff != "" {
 		t.Errorf("CAVEATS.md is not what go generate ./rules makes (-want +got):\n%s", diff)
+	}
+	var ids []string
+	for _, c := range rules.Caveats() {
+		ids = append(ids, c.ID)
+	}
+	headings := regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(document), -1)
+	for _, heading := range headings {
+		if id := heading[1]; id != "The hang matrix" && !slices.Contains(ids, id) {
+			t.Errorf("rawfork caveats --run %s finds nothing", id)
+		}
 	}
 }

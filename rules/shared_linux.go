@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +57,17 @@ func sharedCaveats() []Caveat {
 			good:    numberRepeats(viaLibrary, drawKernel),
 		},
 		{
+			ID:      "random-global",
+			Claim:   "The functions of math/rand/v2 give the child of a plain fork the parent's numbers. Those of crypto/rand don't.",
+			Why:     "The runtime's generator is the thread's memory, and copied. The kernel's is the kernel's, and what it lends to a process is wiped in a child.",
+			Source:  "runtime/rand.go; crypto/rand; getrandom(2), vgetrandom in vdso(7)",
+			Instead: "crypto/rand, shown here in a child of a plain fork too; in the library's, getrandom(2) by child.Syscall",
+			busy:    "idle",
+			Rare:    true, // the runtime itself may draw in between
+			bad:     drawnByBoth(rand.Uint64),
+			good:    drawnByBoth(kernelNumber),
+		},
+		{
 			ID:      "pdeathsig-thread",
 			Claim:   "A child that asked to be killed with its parent dies while the parent lives.",
 			Why:     "PR_SET_PDEATHSIG fires when the thread that forked ends.",
@@ -68,12 +80,26 @@ func sharedCaveats() []Caveat {
 	}
 }
 
+// pollIn waits, in the kernel, for fd to be readable or at its end.
+func pollIn(fd int, limit time.Duration) bool {
+	for over := time.Now().Add(limit); ; {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(max(0, time.Until(over)).Milliseconds()))
+		if err != unix.EINTR {
+			return n == 1
+		}
+	}
+}
+
 // job is what the child of an attempt works with. It is set before the fork.
 var job struct {
 	setUp  func()
 	fd     int
 	epoll  int
+	wakeup int // the eventfd of a poller
 	event  unix.EpollEvent
+	events [4]unix.EpollEvent
+	parent [1]child.PollFd // the end of the socket by which the child lives
 	number [8]byte
 }
 
@@ -203,6 +229,51 @@ func numberRepeats(via way, draw func()) func(context.Context) (string, error) {
 	}
 }
 
+// drawnByBoth has the child of a plain fork draw a number, and the parent. A child that
+// hangs draws none, which is another caveat: then one more is forked.
+func drawnByBoth(draw func() uint64) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		runtime.LockOSThread() // the generator is the thread's
+		defer runtime.UnlockOSThread()
+		file, err := memoryFile("number")
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		job.fd = int(file.Fd())
+		draw() // what is made for the first number isn't made in the child
+		for range 20 {
+			pid, err := forkPlain(2, func() {
+				binary.NativeEndian.PutUint64(job.number[:], draw())
+				writeNumber()
+			})
+			if err != nil {
+				return "", err
+			}
+			number := draw()
+			how, err := ended(ctx, pid, controlLimit)
+			if err != nil {
+				return "", err
+			}
+			drawn, err := contents(file)
+			if err != nil {
+				return "", err
+			}
+			if len(drawn) != 8 {
+				continue
+			}
+			if binary.NativeEndian.Uint64([]byte(drawn)) == number {
+				return "same number", nil
+			}
+			if how == hung { // after it had drawn
+				how = ""
+			}
+			return how, nil
+		}
+		return "", errors.New("20 children hung before they had drawn")
+	}
+}
+
 var generator *rand.Rand
 
 func drawRand() {
@@ -239,7 +310,7 @@ func outlivesThread(setUp func()) func(context.Context) (string, error) {
 			tid = unix.Gettid()
 			pid, err = forkLibrary(2, outlive)
 			unix.Close(pair[1])
-			unix.Read(pair[0], make([]byte, 1)) // if it fails, the child's status says why
+			pollIn(pair[0], limit) // if it fails, the child's status says why
 		})
 		if err != nil {
 			unix.Close(pair[0])

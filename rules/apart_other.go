@@ -1,0 +1,11 @@
+//go:build !linux
+
+package rules
+
+import "os/exec"
+
+func setApart(*exec.Cmd) {}
+
+func adoptOrphans() error { return nil }
+
+func awaitEnd() {}

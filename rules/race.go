@@ -1,0 +1,6 @@
+//go:build race
+
+package rules
+
+// raceEnabled says that this program was built with -race.
+const raceEnabled = true
