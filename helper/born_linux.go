@@ -4,13 +4,15 @@ package helper
 
 import (
 	"fmt"
+	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// mapBorn makes the memory in which the helper says what child it has made, and a
-// descriptor by which the helper gets it. Both are the caller's to give back. No child
+// mapBorn makes the memory in which the helper and the kernel say what has become of a
+// request for a program (struct rf_born), and a descriptor by which the helper gets it. Both are the caller's to give back. No child
 // of Fork has the memory.
 func mapBorn() (memory []byte, fd int, err error) {
 	fd, err = unix.MemfdCreate(title, unix.MFD_CLOEXEC)
@@ -33,9 +35,53 @@ func mapBorn() (memory []byte, fd int, err error) {
 	return memory, fd, nil
 }
 
-// lastBorn tells for which request the helper has made a child last, once it has
-// ended. pid is -1 if it hadn't made that yet.
-func lastBorn(memory []byte) (id uint64, pid int) {
-	last := (*born)(unsafe.Pointer(unsafe.SliceData(memory)))
-	return uint64(last.id), int(last.pid)
+// answers is that memory as what it holds.
+func answers(memory []byte) *born {
+	return (*born)(unsafe.Pointer(unsafe.SliceData(memory)))
 }
+
+// expect says that a caller waits for the answer to the request of that id.
+func (b *born) expect(id uint64) {
+	atomic.StoreUint32((*uint32)(&b.waits), uint32(id))
+}
+
+// await waits until the answer to the request of that id is there, or until release.
+func (b *born) await(id uint64) {
+	waits := (*uint32)(&b.waits)
+	for atomic.LoadUint32(waits) == uint32(id) {
+		// Woken by the kernel, the helper or release. EINTR and EAGAIN are seen by the
+		// number, which is looked at again.
+		unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(waits)), futexWait, uintptr(uint32(id)), 0, 0, 0)
+	}
+}
+
+// release ends the wait of a caller.
+func (b *born) release() {
+	waits := (*uint32)(&b.waits)
+	atomic.StoreUint32(waits, 0)
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(waits)), futexWake, 1, 0, 0, 0)
+}
+
+// reply is the answer to the request of that id; ErrEnded when the helper had ended
+// before, with the pid of the child if it had made that.
+func (b *born) reply(id uint64, ended bool) reply {
+	if uint64(b.id) != id {
+		return noReply(ErrEnded)
+	}
+	r := noReply(nil)
+	r.pid = int(b.pid)
+	failure := b.started.failure
+	switch {
+	case failure.error != 0:
+		r.step, r.err = int32(failure.step), syscall.Errno(failure.error)
+	case ended:
+		r.err = ErrEnded
+	}
+	return r
+}
+
+// Of linux/futex.h. The futex is not private: the kernel wakes for another process.
+const (
+	futexWait = 0
+	futexWake = 1
+)

@@ -22,6 +22,7 @@ const (
 	typeHello   = C.RF_HELLO
 	typeGo      = C.RF_GO
 	typeExec    = C.RF_EXEC
+	typeInherit = C.RF_INHERIT
 	typePidFD   = C.RF_PIDFD
 	typeReply   = C.RF_REPLY
 	typeWaiting = C.RF_WAITING
@@ -31,7 +32,9 @@ const (
 	goEnv = C.RF_GO_ENV
 	goEnd = C.RF_GO_END
 
-	execDir = C.RF_EXEC_DIR
+	inheritDir    = C.RF_INHERIT_DIR
+	inheritCancel = C.RF_INHERIT_CANCEL
+
 	limits  = C.RF_LIMITS
 	nsFiles = C.RF_NAMESPACES
 	notOpen = C.RF_NOT_OPEN
@@ -71,10 +74,13 @@ type (
 )
 
 // born is what the helper shares with us of the start of a program.
-type born = C.struct_rf_born
+type born C.struct_rf_born
 
 // execHeader is what stands ahead of the plan in an exec request.
 type execHeader = C.struct_rf_exec
+
+// inherited is the message that follows an exec request.
+type inherited = C.struct_rf_inherit
 
 // readState calls rf_state_read.
 func readState(pid int, text []byte) (n int, err error) {

@@ -15,7 +15,7 @@ import (
 // Sizes of the structures in wire.h.
 const (
 	headerLen = 24
-	replyLen  = 12
+	replyLen  = 8
 )
 
 // The most that one packet of the helper's has, and a byte more, by which a longer one
@@ -42,8 +42,8 @@ type conn struct {
 // that of a child that has ended, or is about to: to be reaped.
 type reply struct {
 	pid   int
-	pidfd int // or -1
-	step  int32
+	pidfd int   // or -1
+	step  int32 // of the plan that failed, or 0
 	err   error // an errno; ErrEnded when no answer came
 }
 
@@ -201,7 +201,7 @@ func parseReply(packet []byte) (kind uint16, id uint64, r reply, ok bool) {
 		return 0, 0, reply{}, false
 	}
 	word := func(i int) int32 { return int32(binary.NativeEndian.Uint32(packet[headerLen+4*i:])) }
-	r = reply{pid: int(word(0)), pidfd: -1, step: word(2)}
+	r = reply{pid: int(word(0)), pidfd: -1}
 	if errno := syscall.Errno(word(1)); errno != 0 {
 		r.err = errno
 	}

@@ -11,6 +11,7 @@
 #include "start.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,11 +21,12 @@
 #include <unistd.h>
 
 struct caller {
-	const struct rf_exec *exec;
+	struct rawfork_plan *plan;
 	uint64_t id;
-	int pidfd; /* the parent wants one */
-	int dir;   /* or -1 */
+	uint32_t nfds; /* that are to come */
 	uint64_t helper_ignored;
+
+	struct rf_inherit inherit;
 };
 
 /* The kernel's struct sigaction, not libc's. */
@@ -71,13 +73,13 @@ static int send_pidfd(const struct caller *c, int sock, int32_t pid)
 
 static void inherit_ignored(const struct caller *c)
 {
-	uint64_t changed = c->exec->ignored ^ c->helper_ignored;
+	uint64_t changed = c->inherit.ignored ^ c->helper_ignored;
 	struct kernel_sigaction action = { 0 };
 
 	for (int sig = 1; changed; sig++, changed >>= 1) {
 		if (!(changed & 1))
 			continue;
-		action.handler = c->exec->ignored >> (sig - 1) & 1 ? (void *)SIG_IGN : (void *)SIG_DFL;
+		action.handler = c->inherit.ignored >> (sig - 1) & 1 ? (void *)SIG_IGN : (void *)SIG_DFL;
 		syscall(SYS_rt_sigaction, sig, &action, NULL, sizeof action.mask);
 	}
 }
@@ -101,18 +103,68 @@ static int inherit_limit(long i, const uint64_t limit[2])
 	return syscall(SYS_prlimit64, 0L, i, limit, NULL);
 }
 
-static struct rawfork_failure inherit(const struct rawfork_birth *birth, int32_t pid)
+/* The cgroup was needed for the clone, and so came to the helper. */
+static int is_cgroup(const struct rawfork_plan *plan, uint32_t i)
 {
-	const struct caller *c = birth->arg;
-	const struct rf_exec *x = c->exec;
+	return plan->flags & RAWFORK_CGROUP && i == (uint32_t)plan->cgroup;
+}
 
-	if (c->pidfd && send_pidfd(c, birth->report, pid) < 0)
+/* Receives RF_INHERIT and puts its descriptors into the plan. *dir is the working
+ * directory that comes with it, or -1. Returns 0 or an errno. */
+static int receive_inherit(struct caller *c, int sock, int *dir)
+{
+	struct rf_header h;
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int) * RF_FDS)];
+	} control;
+	struct iovec vec[2] = { { &h, sizeof h }, { &c->inherit, sizeof c->inherit } };
+	struct msghdr msg = { .msg_iov = vec, .msg_iovlen = 2,
+			      .msg_control = &control, .msg_controllen = sizeof control };
+	int32_t *fds = (int32_t *)(c->plan + 1);
+	const int *received = (const int *)CMSG_DATA(&control.header);
+	uint32_t n = 0;
+	ssize_t got = syscall(SYS_recvmsg, sock, &msg, MSG_CMSG_CLOEXEC);
+
+	if (got < 0)
+		return errno;
+	if (msg.msg_flags & MSG_CTRUNC) /* no room in the descriptor table */
+		return EMFILE;
+	if (msg.msg_controllen >= sizeof control.header)
+		n = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	if (got != sizeof h + sizeof c->inherit || h.magic != RF_MAGIC || h.version != RF_VERSION ||
+	    h.type != RF_INHERIT || h.id != c->id)
+		return EBADMSG;
+	if (c->inherit.flags & RF_INHERIT_CANCEL)
+		return ECANCELED;
+	if (c->inherit.flags & RF_INHERIT_DIR)
+		*dir = n ? received[--n] : -1;
+	if (n != c->nfds)
+		return EBADMSG;
+	for (uint32_t i = 0; i < c->plan->nfds; i++)
+		if (fds[i] != RF_NOT_OPEN && !is_cgroup(c->plan, i))
+			fds[i] = received[fds[i]];
+	return 0;
+}
+
+static struct rawfork_failure inherit(struct rawfork_birth *birth, int32_t pid)
+{
+	struct caller *c = birth->arg;
+	const struct rf_inherit *in = &c->inherit;
+	int dir = -1, error = receive_inherit(c, birth->report, &dir);
+
+	if (error)
+		return (struct rawfork_failure){ RAWFORK_STEP_RECEIVE, error };
+	birth->mask = in->mask;
+	if (in->set_limits >> RLIMIT_NOFILE & 1)
+		birth->nofile = in->limits[RLIMIT_NOFILE];
+	if (c->plan->flags & RAWFORK_PIDFD && send_pidfd(c, birth->report, pid) < 0)
 		return failed(RAWFORK_STEP_TELL);
-	if (c->dir >= 0 && syscall(SYS_fchdir, c->dir) < 0)
+	if (dir >= 0 && syscall(SYS_fchdir, dir) < 0)
 		return failed(RAWFORK_STEP_INHERIT_DIR);
-	syscall(SYS_umask, x->umask);
+	syscall(SYS_umask, in->umask);
 	for (unsigned i = 0; i < RF_LIMITS; i++)
-		if (x->set_limits >> i & 1 && inherit_limit(i, x->limits[i]) < 0)
+		if (in->set_limits >> i & 1 && inherit_limit(i, in->limits[i]) < 0)
 			return failed(RAWFORK_STEP_INHERIT_LIMITS);
 	inherit_ignored(c);
 	return (struct rawfork_failure){ 0, 0 };
@@ -140,59 +192,57 @@ static uint64_t ignored_signals(void)
  * The limit on processes is looked at in who forks. Its soft value only: the hard one
  * might not be raised again. Returns 1 if old is to be put back.
  */
-static int take_nproc(const struct rf_exec *x, struct rlimit *old)
+static int take_nproc(const struct rf_exec *exec, struct rlimit *old)
 {
 	struct rlimit limit;
 
-	if (!(x->set_limits >> RLIMIT_NPROC & 1) || getrlimit(RLIMIT_NPROC, old))
+	if (!exec->set_nproc || getrlimit(RLIMIT_NPROC, old))
 		return 0;
 	limit = *old;
-	limit.rlim_cur = x->limits[RLIMIT_NPROC][0];
-	if (limit.rlim_cur > limit.rlim_max)
-		limit.rlim_cur = limit.rlim_max;
+	limit.rlim_cur = exec->nproc < limit.rlim_max ? exec->nproc : limit.rlim_max;
 	return !setrlimit(RLIMIT_NPROC, &limit);
 }
 
-struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born)
+void rf_born_end(volatile struct rf_born *born, uint64_t id)
 {
+	uint32_t waits = id;
+
+	if (__atomic_compare_exchange_n(&born->waits, &waits, 0, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		syscall(SYS_futex, &born->waits, FUTEX_WAKE, 1L, NULL, NULL, 0L);
+}
+
+static void start(struct rf_message *m, int sock, volatile struct rf_born *born)
+{
+	const struct rf_exec *exec = (const struct rf_exec *)m->body;
 	size_t size;
 	struct rawfork_plan *plan = rf_exec_plan(m->body, m->header.length, &size);
-	int32_t *fds = (int32_t *)(plan + 1);
 	struct caller c = {
-		.exec = (const struct rf_exec *)m->body,
-		.id = m->header.id,
-		.pidfd = plan->flags & RAWFORK_PIDFD,
-		.dir = -1,
+		.plan = plan, .id = m->header.id, .nfds = exec->nfds,
 		.helper_ignored = ignored_signals(),
 	};
 	struct rawfork_birth birth = {
-		.born = &born->pid, .prepare = inherit, .arg = &c,
-		.mask = c.exec->mask, .report = sock,
-		.nofile = c.exec->set_limits >> RLIMIT_NOFILE & 1 ? c.exec->limits[RLIMIT_NOFILE] : NULL,
+		.born = &born->pid, .gone = &born->waits, .prepare = inherit, .arg = &c, .report = sock,
 	};
-	struct rawfork_started started;
 	struct rlimit nproc;
 	int taken;
 
 	/* Here: in a new pid namespace the child doesn't know the group's number. */
-	if (getpgrp() != c.exec->pgid && setpgid(0, c.exec->pgid)) {
-		int error = errno;
-
-		rf_message_free(m);
-		return (struct rf_reply){ -1, error, RAWFORK_STEP_INHERIT_PGID };
+	if (getpgrp() != exec->pgid && setpgid(0, exec->pgid)) {
+		born->started.failure = (struct rawfork_failure){ RAWFORK_STEP_INHERIT_PGID, errno };
+		return;
 	}
-	if (c.exec->flags & RF_EXEC_DIR)
-		c.dir = m->fds[m->header.nfds - 1];
-	for (uint32_t i = 0; i < plan->nfds; i++)
-		if (fds[i] != RF_NOT_OPEN)
-			fds[i] = m->fds[fds[i]];
-	born->pid = -1;
-	born->id = m->header.id;
-	taken = take_nproc(c.exec, &nproc);
-	rawfork_start_for_parent(plan, size, &birth, &started);
+	if (m->header.nfds)
+		((int32_t *)(plan + 1))[plan->cgroup] = m->fds[0];
+	taken = take_nproc(exec, &nproc);
+	rawfork_start_for_parent(plan, size, &birth, (struct rawfork_started *)&born->started);
 	if (taken)
 		setrlimit(RLIMIT_NPROC, &nproc);
-	/* Before the answer: a file that the parent closes after it is closed. */
-	rf_message_free(m);
-	return (struct rf_reply){ started.pid, started.failure.error, started.failure.step };
+}
+
+void rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born)
+{
+	born->pid = -1;
+	born->id = m->header.id;
+	start(m, sock, born);
+	rf_born_end(born, m->header.id);
 }

@@ -4,8 +4,13 @@ package helper
 
 import (
 	"encoding/binary"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rawfork"
+	"rawfork/internal/plan"
 )
 
 // A Header is that of a message, for tests that send what the package never would.
@@ -21,8 +26,10 @@ const (
 	Version  = wireVersion
 	TypeGo   = typeGo
 	TypeExec = typeExec
-	Chunk    = chunk
-	MaxBody  = maxBody
+
+	TypeInherit = typeInherit
+	Chunk       = chunk
+	MaxBody     = maxBody
 )
 
 // Raw sends packets as they are and waits for the answer to the request of that id.
@@ -43,6 +50,46 @@ func (h *Helper) Raw(id uint64, packets [][]byte, fds ...int) error {
 		}
 	}
 	return (<-answer).err
+}
+
+// RawStart sends packets over the socket for programs, waits for the answer to the request
+// of that id, and reaps the child if there was one.
+func (h *Helper) RawStart(id uint64, packets [][]byte, fds ...int) error {
+	h.starts.mu.Lock()
+	defer h.starts.mu.Unlock()
+	answer := answers(h.starts.memory)
+	answer.expect(id)
+	for i, packet := range packets {
+		var rights []byte
+		if i == 0 && len(fds) > 0 {
+			rights = unix.UnixRights(fds...)
+		}
+		if err := h.starts.sendPacket(packet, rights); err != nil {
+			return err
+		}
+	}
+	answer.await(id)
+	r := answer.reply(id, false)
+	if r.pid > 0 {
+		rawfork.Wait(r.pid)
+	}
+	return r.err
+}
+
+// ExecBody is the body of a good request for a program.
+func (h *Helper) ExecBody(path string) ([]byte, error) {
+	compiled, err := plan.Compile(path, nil, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{}})
+	if err != nil {
+		return nil, err
+	}
+	request, _, err := h.encodeExec(compiled)
+	return request.body, err
+}
+
+// InheritBody is the body of a good message that follows it.
+func (h *Helper) InheritBody() ([]byte, error) {
+	message, _, err := h.inherit()
+	return unsafe.Slice((*byte)(unsafe.Pointer(&message)), unsafe.Sizeof(message)), err
 }
 
 // Bytes are the header's.

@@ -92,20 +92,26 @@ func (h *Helper) startProgram(argv0 string, argv []string, attr *syscall.ProcAtt
 	if h.isClosed() {
 		return reply{}, ErrClosed
 	}
-	c, err := h.caller()
+	request, fds, err := h.encodeExec(compiled)
 	if err != nil {
 		return reply{}, err
 	}
-	if c.dir >= 0 {
-		defer unix.Close(c.dir)
-	}
-	body, fds, err := h.encodeExec(compiled, &c)
-	if err != nil {
-		return reply{}, err
+	dir := -1
+	request.pidfd = attr.Sys.PidFD != nil
+	request.inherit = func() (message inherited, _ []int, err error) {
+		message, dir, err = h.inherit()
+		if err == nil && dir >= 0 {
+			fds = append(fds, dir)
+			err = checkFDs(fds)
+		}
+		return message, fds, err
 	}
 	generation := gate.Enter()
-	r := h.starts.start(body, fds)
+	r := h.starts.start(request)
 	generation.Leave()
+	if dir >= 0 {
+		unix.Close(dir)
+	}
 	return h.started(r)
 }
 
@@ -141,37 +147,58 @@ func hasExecuted(pid int) bool {
 	return err == nil && flags&forkNoExec == 0
 }
 
-// encodeExec makes the request: in place of the caller's descriptors the plan gets
-// indices of those that are sent.
-func (h *Helper) encodeExec(compiled []byte, c *caller) (body []byte, fds []int, err error) {
-	header := execHeader{
-		umask:   cUint(c.umask),
-		pgid:    cInt(c.pgid),
-		mask:    cUint64(c.mask),
-		ignored: cUint64(c.ignored),
+// encodeExec makes the request, and the list of the descriptors that follow it: in place
+// of the caller's, the plan gets indices of these.
+func (h *Helper) encodeExec(compiled []byte) (request *startRequest, fds []int, err error) {
+	var nproc unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &nproc); err != nil {
+		return nil, nil, os.NewSyscallError("getrlimit", err)
 	}
-	for i, limit := range c.limits {
-		if limit != h.limits[i] {
-			header.set_limits |= 1 << i
-			header.limits[i] = limit
-		}
-	}
-	numbers := plan.FDs(compiled)
+	request = new(startRequest)
+	numbers, cgroup := plan.FDs(compiled), plan.Cgroup(compiled)
 	for i, fd := range numbers {
+		numbers[i] = notOpen
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			numbers[i] = notOpen // the step that uses it says EBADF
+			continue // the step that uses it says EBADF
+		}
+		if i == cgroup {
+			request.cgroup = []int{int(fd)}
 			continue
 		}
 		numbers[i] = int32(len(fds))
 		fds = append(fds, int(fd))
 	}
-	if c.dir >= 0 {
-		header.flags |= execDir
-		fds = append(fds, c.dir)
+	header := execHeader{pgid: cInt(syscall.Getpgrp()), nfds: cUint(len(fds)), nproc: cUint64(nproc.Cur)}
+	if header.nproc != h.limits[unix.RLIMIT_NPROC][0] {
+		header.set_nproc = 1
 	}
+	request.body = slices.Concat(unsafe.Slice((*byte)(unsafe.Pointer(&header)), unsafe.Sizeof(header)), compiled)
+	return request, fds, checkFDs(fds)
+}
+
+func checkFDs(fds []int) error {
 	if len(fds) > maxFDs {
-		return nil, nil, &plan.Error{Step: "Files", Err: fmt.Errorf("%d descriptors, above %d: %w", len(fds), maxFDs, syscall.E2BIG)}
+		return &plan.Error{Step: "Files", Err: fmt.Errorf("%d descriptors, above %d: %w", len(fds), maxFDs, syscall.E2BIG)}
 	}
-	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&header)), unsafe.Sizeof(header))
-	return slices.Concat(bytes, compiled), fds, nil
+	return nil
+}
+
+// inherit is what a child of the calling thread would inherit. dir, the working directory
+// where it isn't the helper's, is the caller's to close; else it is -1.
+func (h *Helper) inherit() (message inherited, dir int, err error) {
+	c, err := h.caller()
+	if err != nil {
+		return message, -1, err
+	}
+	message = inherited{umask: cUint(c.umask), mask: cUint64(c.mask), ignored: cUint64(c.ignored)}
+	for i, limit := range c.limits {
+		if limit != h.limits[i] {
+			message.set_limits |= 1 << i
+			message.limits[i] = limit
+		}
+	}
+	if c.dir >= 0 {
+		message.flags |= inheritDir
+	}
+	return message, c.dir, nil
 }

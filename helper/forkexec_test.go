@@ -307,6 +307,12 @@ func TestHelperGivesMemoryBack(t *testing.T) {
 			t.Errorf("13 MB of arguments: %v, want E2BIG", err)
 		}
 	}
+	// A request is served when all that the one before took is given back.
+	pid, err := h.ForkExec(forktest.ExitProgram(t), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forktest.WantExit(t, pid, 0)
 	wantSmall(t, h)
 }
 

@@ -76,18 +76,18 @@ func validGo(body []byte, nfds uint32) bool {
 // package plan, which has a fuzz test of its own.
 func FuzzExec(f *testing.F) {
 	attr := &syscall.ProcAttr{Dir: "/", Env: []string{"A=1"}, Files: []uintptr{3, 4, 3},
-		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{1, 2}}}}
+		Sys: &syscall.SysProcAttr{Credential: &syscall.Credential{Groups: []uint32{1, 2}}, UseCgroupFD: true, CgroupFD: 5}}
 	compiled, err := plan.Compile("/bin/true", []string{"true"}, attr)
 	if err != nil {
 		f.Fatal(err)
 	}
 	fds := plan.FDs(compiled)
-	fds[0], fds[1] = 0, notOpen
+	fds[0], fds[1], fds[2] = 0, notOpen, notOpen
 	var header execHeader
 	const headerLen = int(unsafe.Sizeof(header))
-	header.flags, header.umask = execDir, 0o22
+	header.nfds = 1
 	head := bytes.Clone(unsafe.Slice((*byte)(unsafe.Pointer(&header)), headerLen))
-	mutate(f, append(head, compiled...), len(head)+len(compiled)-8, 2)
+	mutate(f, append(head, compiled...), len(head)+len(compiled)-8, 1)
 	f.Add([]byte{}, uint32(0))
 	f.Fuzz(func(t *testing.T, body []byte, nfds uint32) {
 		guarded, free := guardpage.Copy(t, append(bytes.Clone(body), make([]byte, -len(body)&7)...))
@@ -101,11 +101,11 @@ func FuzzExec(f *testing.F) {
 			return
 		}
 		header := (*execHeader)(unsafe.Pointer(unsafe.SliceData(body)))
-		good := header.flags <= execDir && header.set_limits < 1<<limits && header.umask <= 0o777 && header.pgid >= 0 &&
-			uint32(header.flags) <= nfds && plan.Check(body[headerLen:]) == nil && !plan.Shares(body[headerLen:])
+		good := header.pgid >= 0 && header.nfds <= maxFDs && header.set_nproc <= 1 && header.pad == 0 && plan.Check(body[headerLen:]) == nil && !plan.Shares(body[headerLen:])
 		if good {
+			good = nfds == 0 || nfds == 1 && plan.Cgroup(body[headerLen:]) >= 0
 			for _, fd := range plan.FDs(body[headerLen:]) {
-				good = good && (fd == notOpen || uint32(fd) < nfds-uint32(header.flags))
+				good = good && (fd == notOpen || fd >= 0 && cUint(fd) < header.nfds)
 			}
 		}
 		if passed != good {

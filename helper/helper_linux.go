@@ -240,9 +240,8 @@ func (h *Helper) reap() {
 	<-h.exited
 	if h.isClosed() {
 		// A helper that ends by itself has no child on its way to exec. A child of
-		// Fork may have copies of its sockets, so their end may not show here.
+		// Fork may have a copy of its socket, so the end may not show here.
 		h.conn.close()
-		h.starts.shutdown()
 	}
 	<-h.conn.ended
 	h.starts.end()

@@ -34,23 +34,23 @@ static struct {
 	size_t ending_n;
 } helper;
 
-static void send_reply(int sock, uint16_t type, uint64_t id, struct rf_reply body)
+static void send_reply(uint16_t type, uint64_t id, struct rf_reply body)
 {
 	struct rf_header h = { RF_MAGIC, RF_VERSION, type, id, sizeof body, 0 };
 
 	/* If the parent is gone the loop sees it. */
-	rf_send(sock, &h, &body, NULL);
+	rf_send(helper.parent, &h, &body, NULL);
 }
 
-static void answer(int sock, uint64_t id, pid_t pid, int error)
+static void answer(uint64_t id, pid_t pid, int error)
 {
-	send_reply(sock, RF_REPLY, id, (struct rf_reply){ .pid = pid, .error = error });
+	send_reply(RF_REPLY, id, (struct rf_reply){ .pid = pid, .error = error });
 }
 
 /* What the parent hasn't asked for. */
 static void tell(uint16_t event, pid_t pid)
 {
-	send_reply(helper.parent, event, 0, (struct rf_reply){ .pid = pid });
+	send_reply(event, 0, (struct rf_reply){ .pid = pid });
 }
 
 /* The parent is gone, or wants no helper any more: so end what should end. */
@@ -147,14 +147,14 @@ static pid_t hand_over(struct rf_message *m)
 }
 
 /* Returns 1 in a new child, which leaves the loop. */
-static int serve_go(int sock, struct rf_message *m)
+static int serve_go(struct rf_message *m)
 {
 	struct rf_go body;
 	int go = -1, error = -rf_go_check(m->body, m->header.length, m->header.nfds);
 	pid_t pid;
 
 	if (error) {
-		answer(sock, m->header.id, -1, error);
+		answer(m->header.id, -1, error);
 		return 0;
 	}
 	pid = hand_over(m);
@@ -163,7 +163,7 @@ static int serve_go(int sock, struct rf_message *m)
 	if (!pid)
 		return 1;
 	if (pid < 0) {
-		answer(sock, m->header.id, -1, -pid);
+		answer(m->header.id, -1, -pid);
 		return 0;
 	}
 	memcpy(&body, m->body, sizeof body);
@@ -171,27 +171,17 @@ static int serve_go(int sock, struct rf_message *m)
 		error = end_with_parent(pid);
 	if (error) /* the promise can't be kept, so there is no child */
 		kill(pid, SIGKILL);
-	answer(sock, m->header.id, pid, error);
+	answer(m->header.id, pid, error);
 	if (go >= 0)
 		rf_spawn_release(go);
 	return 0;
 }
 
-static void serve_exec(int sock, struct rf_message *m)
-{
-	int error = -rf_exec_check(m->body, m->header.length, m->header.nfds);
-
-	if (error)
-		answer(sock, m->header.id, -1, error);
-	else
-		send_reply(sock, RF_REPLY, m->header.id, rf_spawn_exec(m, sock, helper.born));
-}
-
 /* Returns 1 in a new child, which leaves the loop. */
-static int serve(int sock)
+static int serve(void)
 {
 	struct rf_message m;
-	int r = rf_receive(sock, &m);
+	int r = rf_receive(helper.parent, &m);
 
 	if (r == 0)
 		end();
@@ -200,22 +190,45 @@ static int serve(int sock)
 	if (r < 0) {
 		if (r != -EBADMSG && r != -ENOMEM && r != -EMFILE)
 			end();
-		answer(sock, m.header.id, -1, -r);
+		answer(m.header.id, -1, -r);
 		return 0;
 	}
-	switch (m.header.type) {
-	case RF_GO:
-		if (serve_go(sock, &m))
-			return 1;
-		break;
-	case RF_EXEC:
-		serve_exec(sock, &m);
-		break;
-	default:
-		answer(sock, m.header.id, -1, ENOSYS);
-	}
+	if (m.header.type != RF_GO)
+		answer(m.header.id, -1, ENOSYS);
+	else if (serve_go(&m))
+		return 1;
 	rf_message_free(&m);
 	return 0;
+}
+
+static void refuse_start(uint64_t id, int error)
+{
+	helper.born->pid = -1;
+	helper.born->id = id;
+	helper.born->started.failure = (struct rawfork_failure){ 0, error };
+	rf_born_end(helper.born, id);
+}
+
+static void serve_start(void)
+{
+	struct rf_message m;
+	int r = rf_receive(helper.starts, &m);
+
+	if (r == 0)
+		end();
+	helper.refill_paused = 0;
+	helper.boot_failures = 0;
+	if (r > 0 && m.header.type == RF_EXEC)
+		r = rf_exec_check(m.body, m.header.length, m.header.nfds);
+	else if (r > 0) /* of a request that was refused, when it is RF_INHERIT */
+		r = m.header.type == RF_INHERIT ? 0 : -ENOSYS;
+	else if (r != -EBADMSG && r != -ENOMEM && r != -EMFILE)
+		end();
+	if (r < 0)
+		refuse_start(m.header.id, -r);
+	else if (m.header.type == RF_EXEC)
+		rf_spawn_exec(&m, helper.starts, helper.born);
+	rf_message_free(&m);
 }
 
 /* What poll_set begins with; the children's follow. */
@@ -276,10 +289,10 @@ static void loop(void)
 		hear_children(set);
 		asked = (set[PARENT].revents | set[STARTS].revents) & POLLIN;
 		ended = set[PARENT].revents || set[STARTS].revents || set[PARENT_PIDFD].revents;
-		if (set[PARENT].revents & POLLIN && serve(helper.parent))
+		if (set[PARENT].revents & POLLIN && serve())
 			return;
-		if (set[STARTS].revents & POLLIN && serve(helper.starts))
-			return;
+		if (set[STARTS].revents & POLLIN)
+			serve_start();
 		if (ended && !asked) /* what was asked for before is served */
 			end();
 	}
@@ -297,6 +310,6 @@ void rf_helper_main(int sock, int starts, int parent_pidfd, volatile struct rf_b
 	helper.parent_pidfd = parent_pidfd;
 	helper.born = born;
 	helper.ready = ready;
-	answer(sock, hello_id, getpid(), 0);
+	answer(hello_id, getpid(), 0);
 	loop();
 }

@@ -34,12 +34,16 @@ int rf_spawn_ready(struct rf_waiting *w);
 
 /*
  * rf_spawn_exec starts the program of a checked RF_EXEC, as a child of the helper's
- * parent, and closes the message's descriptors. *born says which child it is before
- * that runs; a pidfd that the plan asks for goes over sock before the child executes.
- * The result's pid is that child, or -1 if none was made; when a step failed the child
- * has ended, for the parent to reap.
+ * parent. The child receives its RF_INHERIT from sock itself, so that the helper never
+ * has the descriptors. *born says which child it is before that runs; a pidfd that the
+ * plan asks for goes over sock before the child executes. The answer is in *born: when a
+ * step failed the child, if there is one, has ended, for the parent to reap.
  */
-struct rf_reply rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born);
+void rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born);
+
+/* rf_born_end says that the answer to the request of that id is complete, unless the
+ * kernel has said it or the parent knows already. */
+void rf_born_end(volatile struct rf_born *born, uint64_t id);
 
 /* rf_spawn_prepare makes the process look and live as the helper, and remembers what a
  * child must put back: name, title, mask, soft limit on descriptors. Returns 0 or

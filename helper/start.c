@@ -148,7 +148,7 @@ __attribute__((constructor)) static void start(void)
 	if (!error)
 		error = rf_spawn_prepare();
 	if (error) {
-		struct rf_reply body = { -1, -error, 0 };
+		struct rf_reply body = { -1, -error };
 		struct rf_header h = { RF_MAGIC, RF_VERSION, RF_REPLY, m.header.id, sizeof body, 0 };
 
 		rf_send(sock, &h, &body, NULL);

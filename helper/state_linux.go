@@ -40,12 +40,11 @@ var stateNames = [...]string{
 // Where the parts begin that aren't of the status file.
 const (
 	statNames  = 15
-	cgroupName = statNames + len(statFields) - 1
+	cgroupName = statNames + len(statFields)
 )
 
-// statFields are the numbers of the fields of /proc/PID/stat, as in proc(5): the process
-// group, which travels, and those of a state.
-var statFields = [...]int{5, 6, 7, 19, 40, 41}
+// statFields are the numbers of the fields of /proc/PID/stat, as in proc(5).
+var statFields = [...]int{6, 7, 19, 40, 41}
 
 // What of the status file travels.
 const (
@@ -67,7 +66,6 @@ var statusIndex = func() map[string]int {
 type caller struct {
 	umask         uint32
 	mask, ignored uint64 // signals
-	pgid          int
 	limitsText    string // of /proc/PID/limits
 	limits        allLimits
 	dir           int // O_PATH, the receiver's to close; -1 where it is the helper's
@@ -150,8 +148,7 @@ func parseLook(text string) *look {
 			l.state[i] = value
 		}
 	}
-	l.caller.pgid, _ = strconv.Atoi(stat[0])
-	copy(l.state[statNames:cgroupName], stat[1:])
+	copy(l.state[statNames:cgroupName], stat)
 	l.caller.limitsText = rest[0]
 	copy(l.state[cgroupName:], rest[1:3+nsFiles])
 	return l

@@ -222,15 +222,13 @@ int rf_exec_check(const uint8_t *body, size_t length, uint32_t nfds)
 	if (length < sizeof exec)
 		return -EBADMSG;
 	memcpy(&exec, body, sizeof exec);
-	if (exec.flags & ~RF_EXEC_DIR || exec.set_limits >> RF_LIMITS || exec.umask & ~0777u ||
-	    exec.pgid < 0 || (exec.flags & RF_EXEC_DIR && !nfds))
+	if (exec.pgid < 0 || exec.nfds > RF_FDS || exec.set_nproc > 1 || exec.pad)
 		return -EBADMSG;
-	nfds -= exec.flags & RF_EXEC_DIR;
 	if (rawfork_plan_check(plan, length - sizeof exec) || plan->flags & RAWFORK_PTRACE ||
-	    plan->cloneflags & RAWFORK_CLONE_SHARED)
+	    plan->cloneflags & RAWFORK_CLONE_SHARED || nfds > !!(plan->flags & RAWFORK_CGROUP))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < plan->nfds; i++)
-		if (fds[i] != RF_NOT_OPEN && (fds[i] < 0 || (uint32_t)fds[i] >= nfds))
+		if (fds[i] != RF_NOT_OPEN && (fds[i] < 0 || (uint32_t)fds[i] >= exec.nfds))
 			return -EBADMSG;
 	return 0;
 }

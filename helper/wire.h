@@ -13,11 +13,13 @@
 #ifndef RAWFORK_HELPER_WIRE_H
 #define RAWFORK_HELPER_WIRE_H
 
+#include "start.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 4u
+#define RF_VERSION 5u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
@@ -27,10 +29,14 @@ enum rf_type {
 	RF_HELLO = 1,  /* request: struct rf_hello, a memory file of a struct rf_born,
 	                  and a second socket for requests; answered by RF_REPLY */
 	RF_GO,         /* request: struct rf_go, a name, an environment */
-	RF_EXEC,       /* request: struct rf_exec, a plan (internal/plan/plan.h) */
+	RF_EXEC,       /* request, over the second socket: struct rf_exec, a plan
+	                  (internal/plan/plan.h), the cgroup that it asks for; answered
+	                  in struct rf_born */
+	RF_INHERIT,    /* right after it, for the child: struct rf_inherit, the
+	                  descriptors that the plan speaks of */
 	RF_REPLY = 16, /* answer: struct rf_reply */
 	RF_PIDFD,      /* from the child of an RF_EXEC whose plan asks for a pidfd,
-	                  ahead of the answer: struct rf_reply, with the pidfd */
+	                  before it executes: struct rf_reply, with the pidfd */
 	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
 	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */
 	RF_BOOTED,     /* from a ready child to the helper: Go runs */
@@ -52,13 +58,19 @@ struct rf_hello {
 };
 
 /*
- * The child that an RF_EXEC has made, in memory that parent and helper share. The
- * kernel writes the pid before the child runs, so when the helper is killed, whatever
- * it was doing, the parent knows of each child.
+ * The answer to an RF_EXEC, in memory that parent and helper share. The kernel writes
+ * the pid before the child runs, so when the helper is killed, whatever it was doing,
+ * the parent knows of each child.
+ *
+ * The parent sets waits to what is in the id's low half, and waits on it as a futex until
+ * it is another number: the kernel clears it when the child gives up the helper's memory,
+ * by execve or by its end, and wakes the parent at once, who needs no word of the helper.
  */
 struct rf_born {
-	uint64_t id;  /* of the request */
-	int32_t pid;  /* or -1: not yet, or not at all */
+	uint64_t id;    /* of the request */
+	int32_t pid;    /* or -1: not yet, or not at all */
+	uint32_t waits; /* not 0 while the parent waits */
+	struct rawfork_started started; /* its failure says why there is no program */
 };
 
 #define RF_GO_DIR  1u /* the last descriptor is the working directory */
@@ -74,16 +86,29 @@ struct rf_go {
 	uint32_t pad;
 };
 
-#define RF_EXEC_DIR 1u /* the last descriptor is the working directory */
-#define RF_LIMITS   16u
+#define RF_LIMITS 16u
 
 /* The body of RF_EXEC: this, then a plan. A plan's fds are here indices of the
- * descriptors that come with the message, in their order, or RF_NOT_OPEN. */
+ * descriptors that come with the RF_INHERIT, in their order, or RF_NOT_OPEN; but for the
+ * cgroup's, which comes with this message. */
 struct rf_exec {
+	int32_t  pgid;      /* the caller's process group */
+	uint32_t nfds;      /* of the plan's that come with RF_INHERIT */
+	uint32_t set_nproc; /* 1: the caller's soft limit on processes is another */
+	uint32_t pad;
+	uint64_t nproc;     /* that limit */
+};
+
+#define RF_INHERIT_DIR    1u /* the last descriptor is the working directory */
+#define RF_INHERIT_CANCEL 2u /* the child is to end */
+
+/* What a child of the calling thread would have inherited from it, and the child of the
+ * helper has not. It comes by itself, so that the helper is on its way meanwhile. */
+struct rf_inherit {
 	uint32_t flags;
 	uint32_t set_limits; /* a bit for each of limits that the child sets */
 	uint32_t umask;
-	int32_t  pgid;       /* the caller's process group */
+	uint32_t pad;
 	uint64_t mask;       /* blocked signals of the calling thread */
 	uint64_t ignored;    /* ignored signals */
 	uint64_t limits[RF_LIMITS][2]; /* soft, hard; by the kernel's numbers */
@@ -95,7 +120,6 @@ struct rf_exec {
 struct rf_reply {
 	int32_t pid;   /* of the child, or -1; with an error, of one to be reaped */
 	int32_t error; /* an errno, or 0 */
-	int32_t step;  /* of the plan that failed, or 0 */
 };
 
 /* A message with its body, which the receiver frees by rf_message_free. */

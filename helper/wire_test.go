@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"rawfork/helper"
+	"rawfork/internal/forktest"
 )
 
 // What isn't a request is answered by an error, leaves no descriptor in the helper,
@@ -53,8 +54,6 @@ func TestBadMessages(t *testing.T) {
 		{"descriptors that aren't announced", [][]byte{length(0, 0)}, 3, 1 << 40, syscall.EBADMSG},
 		{"fewer descriptors than announced", [][]byte{header(func(h *helper.Header) { h.NFDs = 4 })}, 3, 1 << 40, syscall.EBADMSG},
 		{"2^32 - 1 descriptors announced", [][]byte{header(func(h *helper.Header) { h.NFDs = 1<<32 - 1 })}, 1, 1 << 40, syscall.EBADMSG},
-		{"a program of zeros", [][]byte{append(header(func(h *helper.Header) { h.Type, h.Length = helper.TypeExec, 1000 }), make([]byte, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
-		{"a program of ones", [][]byte{append(header(func(h *helper.Header) { h.Type, h.Length = helper.TypeExec, 1000 }), bytes.Repeat([]byte{0xff}, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
 		{"a child of ones", [][]byte{append(header(func(h *helper.Header) { h.Length = 1000 }), bytes.Repeat([]byte{0xff}, 1000)...)}, 0, 1 << 40, syscall.EBADMSG},
 	} {
 		t.Run(test.what, func(t *testing.T) {
@@ -71,6 +70,61 @@ func TestBadMessages(t *testing.T) {
 			if err := h.Raw(1<<41, [][]byte{header(func(h *helper.Header) { h.Type, h.ID = 99, 1<<41 })}); !errors.Is(err, syscall.ENOSYS) {
 				t.Errorf("an unknown type: %v, want ENOSYS", err)
 			}
+			if diff := cmp.Diff(6, descriptorsOf(t, h.Pid())); diff != "" {
+				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The same holds for what comes over the socket for programs, and for what a child is
+// told that was made already.
+func TestBadStarts(t *testing.T) {
+	h := start(t, helper.Options{})
+	program := forktest.ExitProgram(t)
+	execBody, err := h.ExecBody(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inheritBody, err := h.InheritBody()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = 1<<40 | 7
+	packet := func(kind uint16, id uint64, nfds uint32, body []byte) []byte {
+		header := helper.Header{Magic: helper.Magic, Version: helper.Version, Type: kind, ID: id, Length: uint32(len(body)), NFDs: nfds}
+		return append(header.Bytes(), body...)
+	}
+	exec := packet(helper.TypeExec, id, 0, execBody)
+	inherit := packet(helper.TypeInherit, id, 0, inheritBody)
+	for _, test := range []struct {
+		what    string
+		packets [][]byte
+		fds     int
+		want    error
+	}{
+		{"zeros", [][]byte{packet(helper.TypeExec, id, 0, make([]byte, 1000))}, 0, syscall.EBADMSG},
+		{"ones", [][]byte{packet(helper.TypeExec, id, 0, bytes.Repeat([]byte{0xff}, 1000))}, 0, syscall.EBADMSG},
+		{"descriptors ahead of time", [][]byte{packet(helper.TypeExec, id, 2, execBody)}, 2, syscall.EBADMSG},
+		{"an unknown type", [][]byte{packet(99, id, 0, nil)}, 0, syscall.ENOSYS},
+		{"a Go child", [][]byte{packet(helper.TypeGo, id, 0, nil)}, 0, syscall.ENOSYS},
+		{"less body than said", [][]byte{exec[:len(exec)-1]}, 0, syscall.EBADMSG},
+		{"what follows, by itself, and zeros", [][]byte{inherit, packet(helper.TypeExec, id, 0, make([]byte, 1000))}, 0, syscall.EBADMSG},
+		{"what follows another request", [][]byte{exec, packet(helper.TypeInherit, id+1, 0, inheritBody)}, 0, syscall.EBADMSG},
+		{"what follows, too short", [][]byte{exec, inherit[:len(inherit)-1]}, 0, syscall.EBADMSG},
+		{"two requests", [][]byte{exec, exec}, 0, syscall.EBADMSG},
+		{"an empty packet", [][]byte{exec, {}}, 0, syscall.EBADMSG},
+		{"nothing wrong", [][]byte{exec, inherit}, 0, nil},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			if err := h.RawStart(id, test.packets, make([]int, test.fds)...); !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			pid, err := h.ForkExec(program, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			forktest.WantExit(t, pid, 0)
 			if diff := cmp.Diff(6, descriptorsOf(t, h.Pid())); diff != "" {
 				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
 			}

@@ -62,6 +62,15 @@ func FDs(plan []byte) []int32 {
 	return unsafe.Slice((*int32)(unsafe.Add(unsafe.Pointer(header), unsafe.Sizeof(*header))), header.nfds)
 }
 
+// Cgroup returns which of FDs is the cgroup's, or -1 when the plan asks for none.
+func Cgroup(plan []byte) int {
+	header := (*cPlan)(unsafe.Pointer(unsafe.SliceData(plan)))
+	if header.flags&planCgroup == 0 {
+		return -1
+	}
+	return int(header.cgroup)
+}
+
 // checkAttributes finds what can't be put into a plan, or would end otherwise than
 // by an errno of the step that it is for.
 func checkAttributes(attr *syscall.ProcAttr, sys *syscall.SysProcAttr) error {

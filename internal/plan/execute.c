@@ -391,6 +391,7 @@ struct rawfork_failure rawfork_execute(struct rawfork_image *image, const struct
 {
 	struct rawfork_failure f;
 
+	rawfork_plan_number(image);
 	f.step = execute(image, way, report);
 	f.error = errno;
 	return f;

@@ -105,7 +105,6 @@ void rawfork_plan_link(void *plan, struct rawfork_image *image)
 	const struct rawfork_plan *p = plan;
 	char *base = plan, *s;
 	struct layout l;
-	uint32_t i;
 
 	lay_out(p, &l);
 	image->plan = p;
@@ -113,9 +112,6 @@ void rawfork_plan_link(void *plan, struct rawfork_image *image)
 	image->files = (int32_t *)(base + l.files);
 	image->groups = (const uint32_t *)(base + l.groups);
 	image->caps = (const uint32_t *)(base + l.caps);
-	for (i = 0; i < p->nfiles; i++)
-		if (image->files[i] >= 0)
-			image->files[i] = image->fds[image->files[i]];
 	s = base + l.strings;
 	image->path = take_string(&s);
 	image->dir = take_string(&s);
@@ -126,6 +122,15 @@ void rawfork_plan_link(void *plan, struct rawfork_image *image)
 	image->envp = image->argv + p->argc + 1;
 	take_vector(image->argv, p->argc, &s);
 	take_vector(image->envp, p->envc, &s);
+}
+
+void rawfork_plan_number(struct rawfork_image *image)
+{
+	uint32_t i;
+
+	for (i = 0; i < image->plan->nfiles; i++)
+		if (image->files[i] >= 0)
+			image->files[i] = image->fds[image->files[i]];
 }
 
 const char *rawfork_step_name(int step)

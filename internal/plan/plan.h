@@ -86,7 +86,7 @@ struct rawfork_plan {
 struct rawfork_image {
 	const struct rawfork_plan *plan;
 	int32_t *fds;
-	int32_t *files; /* once linked: descriptors, no longer indices */
+	int32_t *files; /* once numbered: descriptors, no longer indices */
 	const uint32_t *groups;
 	const uint32_t *caps;
 	const char *path, *dir, *chroot, *uid_map, *gid_map;
@@ -102,15 +102,21 @@ int rawfork_plan_check(const void *plan, size_t size);
 
 /*
  * rawfork_plan_link makes a checked plan ready to be run, in place: it fills the
- * vectors and turns files into descriptors. It can be done once to a plan, and
- * the plan must not move afterwards.
+ * vectors. It can be done once to a plan, and the plan must not move afterwards.
  */
 void rawfork_plan_link(void *plan, struct rawfork_image *image);
+
+/*
+ * rawfork_plan_number turns the files of a linked plan into descriptors, when fds has
+ * what the process that runs it calls them. It can be done once to a plan.
+ */
+void rawfork_plan_number(struct rawfork_image *image);
 
 /* The steps that can fail, and what an error calls them. */
 #define RAWFORK_STEP_NAMES(X)                                                        \
 	X(PLAN, "plan") X(PIPE, "pipe2") X(FORK, "fork") X(CLONE, "clone")           \
-	X(SPAWN, "posix_spawn") X(TELL, "sendmsg") X(INHERIT_DIR, "fchdir")           \
+	X(SPAWN, "posix_spawn") X(RECEIVE, "recvmsg") X(TELL, "sendmsg")              \
+	X(INHERIT_DIR, "fchdir")                                                     \
 	X(INHERIT_LIMITS, "prlimit") X(INHERIT_PGID, "setpgid") X(KEEPCAPS, "prctl(PR_SET_KEEPCAPS)")                \
 	X(SYNC, "wait for the id maps") X(SETSID, "setsid") X(SETPGID, "setpgid")    \
 	X(TCSETPGRP, "ioctl(TIOCSPGRP)") X(UNSHARE, "unshare")                       \
@@ -155,7 +161,7 @@ struct rawfork_way {
 };
 
 /*
- * rawfork_execute runs a linked plan and doesn't return, unless a step fails: it
+ * rawfork_execute numbers and runs a linked plan and doesn't return, unless a step fails: it
  * returns that step and its errno, and the caller must report them and _exit.
  *
  * It must run in a child: one of fork, or one of vfork on a stack of its own.

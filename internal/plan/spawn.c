@@ -77,13 +77,14 @@ static int set_attributes(const struct rawfork_image *im, posix_spawnattr_t *att
 	return error ? error : posix_spawnattr_setflags(attributes, flags);
 }
 
-void rawfork_spawn(const struct rawfork_image *im, struct rawfork_started *started)
+void rawfork_spawn(struct rawfork_image *im, struct rawfork_started *started)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	pid_t pid = -1;
 	int error;
 
+	rawfork_plan_number(im);
 	if ((error = posix_spawn_file_actions_init(&actions)) == 0) {
 		if ((error = posix_spawnattr_init(&attributes)) == 0) {
 			if (!(error = set_attributes(im, &attributes)) && im->dir[0])

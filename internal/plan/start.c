@@ -23,6 +23,7 @@
 #define CLONE_VFORK_FLAG 0x00004000ull
 #define CLONE_PARENT_FLAG 0x00008000ull
 #define CLONE_PARENT_SETTID_FLAG 0x00100000ull
+#define CLONE_CHILD_CLEARTID_FLAG 0x00200000ull
 #define CLONE_NEWTIME_FLAG 0x00000080ull
 #define CLONE_CLEAR_SIGHAND_FLAG 0x100000000ull
 #define CLONE_INTO_CGROUP_FLAG 0x200000000ull
@@ -44,7 +45,7 @@ extern pid_t _Fork(void) __attribute__((weak));
 struct start {
 	struct rawfork_image image;
 	struct rawfork_started *started;
-	const struct rawfork_birth *birth; /* NULL: the child is the caller's */
+	struct rawfork_birth *birth; /* NULL: the child is the caller's */
 	struct rawfork_way way;
 	int report[2]; /* how a forked child tells its failure */
 	int sync[2];   /* how it is told that its id maps are written */
@@ -84,7 +85,7 @@ static uint64_t block_signals(struct start *s)
 	uint64_t old;
 
 	set_mask(~0ull, &old);
-	s->way.mask = s->birth ? s->birth->mask : old;
+	s->way.mask = old;
 	return old;
 }
 
@@ -208,11 +209,11 @@ static long clone_on_stack(long number, long a1, long a2, long a3, void (*run)(s
 }
 
 /* legacy_clone is clone(2), which has one argument for the pidfd and for the
- * parent's copy of the pid. With run, the child runs it on the arguments' stack, and
+ * parent's copy of the pid. It leaves birth's gone alone. With run, the child runs it on the arguments' stack, and
  * an error is returned, without it in errno: as by what it calls. */
 static long legacy_clone(const struct clone3_args *a, void (*run)(struct start *), struct start *s)
 {
-	unsigned long flags = a->flags | a->exit_signal, stack = a->stack + a->stack_size;
+	unsigned long flags = (a->flags & ~CLONE_CHILD_CLEARTID_FLAG) | a->exit_signal, stack = a->stack + a->stack_size;
 	unsigned long tid = a->flags & CLONE_PIDFD_FLAG ? a->pidfd : a->parent_tid;
 
 	if (run)
@@ -238,11 +239,16 @@ static struct rawfork_failure await_maps(struct start *s)
 	return go.failure;
 }
 
-static struct rawfork_failure prepare(const struct start *s, int32_t pid)
+static struct rawfork_failure prepare(struct start *s, int32_t pid)
 {
-	if (s->birth)
-		return s->birth->prepare(s->birth, pid);
-	return (struct rawfork_failure){ 0, 0 };
+	struct rawfork_failure f = { 0, 0 };
+
+	if (s->birth) {
+		f = s->birth->prepare(s->birth, pid);
+		s->way.mask = s->birth->mask;
+		s->way.nofile = s->birth->nofile;
+	}
+	return f;
 }
 
 static void run_forked(struct start *s)
@@ -356,6 +362,10 @@ static long vfork_on_stack(struct start *s, char *stack, size_t size)
 
 	clone_arguments(s, &a);
 	a.flags |= CLONE_VM_FLAG | CLONE_VFORK_FLAG;
+	if (s->birth) {
+		a.flags |= CLONE_CHILD_CLEARTID_FLAG;
+		a.child_tid = (uintptr_t)s->birth->gone;
+	}
 	a.stack = (uintptr_t)stack;
 	a.stack_size = size;
 	if (!__atomic_load_n(&no_clone3, __ATOMIC_RELAXED) || needs_clone3(&a)) {
@@ -414,7 +424,6 @@ static int take_plan(struct start *s, void *plan, size_t size)
 {
 	/* The helper has nothing open for writing but what the plan wants. */
 	s->way.close_early = s->birth == NULL;
-	s->way.nofile = s->birth ? s->birth->nofile : NULL;
 	memset(s->started, 0, sizeof(*s->started));
 	s->started->pid = s->started->pidfd = -1;
 	if (rawfork_plan_check(plan, size) != 0) {
@@ -439,7 +448,7 @@ void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *
 		rawfork_spawn(&s.image, started);
 }
 
-void rawfork_start_for_parent(void *plan, size_t size, const struct rawfork_birth *birth,
+void rawfork_start_for_parent(void *plan, size_t size, struct rawfork_birth *birth,
 			      struct rawfork_started *started)
 {
 	struct start s = { .started = started, .birth = birth, .report = { -1, -1 }, .sync = { -1, -1 } };

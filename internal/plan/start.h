@@ -45,17 +45,24 @@ void rawfork_start(void *plan, size_t size, int method, struct rawfork_started *
  * How the helper process makes a child for its parent: a sibling of its own.
  *
  * The kernel writes the child's pid, as the parent sees it, to *born before the child
- * runs. prepare runs in the child, ahead of the plan and with all signals blocked,
- * and may have the helper's memory: raw system calls only. pid is the child's again.
- * report stays open until the program is executed, so that the parent can tell when.
+ * runs. A child that has the helper's memory has it write 0 to *gone, with a FUTEX_WAKE
+ * (of a futex that processes share), when that is given up: the program is executed or
+ * the child has ended, and then the failure is in started. Older kernels don't, and not
+ * when the helper has ended before.
+ *
+ * prepare runs in the child, ahead of the plan and with all signals blocked, and may
+ * have the helper's memory: raw system calls only. pid is the child's again. It sets
+ * mask and nofile, and the descriptors of the plan's fds. report stays open until the
+ * program is executed, so that the parent can tell when.
  */
 struct rawfork_birth {
 	volatile int32_t *born;
-	struct rawfork_failure (*prepare)(const struct rawfork_birth *birth, int32_t pid);
-	const void *arg; /* for prepare */
-	uint64_t mask;   /* the new program's */
-	const uint64_t *nofile; /* RLIMIT_NOFILE as the parent has it, or NULL: as here */
+	volatile uint32_t *gone;
+	struct rawfork_failure (*prepare)(struct rawfork_birth *birth, int32_t pid);
+	void *arg; /* for prepare */
 	int report;
+	uint64_t mask;          /* the new program's */
+	const uint64_t *nofile; /* RLIMIT_NOFILE as the parent has it, or NULL: as here */
 };
 
 /*
@@ -66,7 +73,7 @@ struct rawfork_birth {
  * The plan's pidfd is prepare's business. A plan with RAWFORK_PTRACE is refused,
  * and so is one that would share more with the caller than with its parent.
  */
-void rawfork_start_for_parent(void *plan, size_t size, const struct rawfork_birth *birth,
+void rawfork_start_for_parent(void *plan, size_t size, struct rawfork_birth *birth,
 			      struct rawfork_started *started);
 
 /* Of RAWFORK_CLONEFLAGS, those that tie the child to who makes it. */
@@ -75,7 +82,7 @@ void rawfork_start_for_parent(void *plan, size_t size, const struct rawfork_birt
 	 | 0x80000000ull /* IO */)
 
 /* rawfork_spawn is the posix_spawn way, for rawfork_start only. */
-void rawfork_spawn(const struct rawfork_image *image, struct rawfork_started *started);
+void rawfork_spawn(struct rawfork_image *image, struct rawfork_started *started);
 
 /*
  * rawfork_nofile gives the RLIMIT_NOFILE that the process was started with, as
