@@ -316,9 +316,12 @@ func TestForkExecRestoresNofile(t *testing.T) {
 }
 
 func startWithNofile() {
-	if _, err := helper.Start(helper.Options{}); err != nil {
+	h, err := helper.Start(helper.Options{})
+	if err != nil {
 		fmt.Println(err)
+		return
 	}
+	defer h.Close() // else the test process has to reap it
 	printNofile()
 	fmt.Print("changed: ")
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 300, Max: 512}); err != nil {
@@ -673,7 +676,7 @@ func TestForkExecErrors(t *testing.T) {
 	h := startHelper(t)
 	for _, c := range badCalls(t) {
 		t.Run(c.name, func(t *testing.T) {
-			before := descriptorsOpen(t)
+			before := forktest.DescriptorsOf(t, os.Getpid())
 			_, err := syscall.ForkExec(c.path, c.argv, &c.attr)
 			var want syscall.Errno
 			if !errors.As(err, &want) {
@@ -703,7 +706,7 @@ func TestForkExecErrors(t *testing.T) {
 					t.Errorf("%v: step %q, want %q", err, got.Step, c.step)
 				}
 			}
-			if diff := cmp.Diff(before, descriptorsOpen(t)); diff != "" {
+			if diff := cmp.Diff(before, forktest.DescriptorsOf(t, os.Getpid())); diff != "" {
 				t.Errorf("open descriptors (-before +after):\n%s", diff)
 			}
 			children, err := ps.Children(os.Getpid())
@@ -715,15 +718,6 @@ func TestForkExecErrors(t *testing.T) {
 			}
 		})
 	}
-}
-
-func descriptorsOpen(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
 }
 
 // Arguments, or an environment, that are just small enough for the kernel, and one

@@ -27,6 +27,7 @@ const (
 	typeReply   = C.RF_REPLY
 	typeWaiting = C.RF_WAITING
 	typeLost    = C.RF_LOST
+	typeBooted  = C.RF_BOOTED
 
 	goDir = C.RF_GO_DIR
 	goEnv = C.RF_GO_ENV

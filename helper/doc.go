@@ -31,5 +31,5 @@
 // environment of the call, and with exactly the files of the call and 0, 1 and 2.
 // Package initialisers, which run before Init, see the environment of the start.
 // It boots the Go runtime, which takes milliseconds; [Options].Ready keeps children
-// booted ahead.
+// booted ahead, and [Helper.WaitReady] waits for them.
 package helper

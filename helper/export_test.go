@@ -32,6 +32,11 @@ const (
 	MaxBody     = maxBody
 )
 
+// NeverReady is a helper that will have no ready child, and no process.
+func NeverReady() *Helper {
+	return &Helper{options: Options{Ready: 1}, boot: make(chan struct{}), exited: make(chan struct{})}
+}
+
 // Raw sends packets as they are and waits for the answer to the request of that id.
 func (h *Helper) Raw(id uint64, packets [][]byte, fds ...int) error {
 	answer := make(chan reply, 1)

@@ -76,13 +76,19 @@ func TestForkExecInherits(t *testing.T) {
 
 func inherits() {
 	program, dir := os.Args[1], os.Args[2]
-	if err := errors.Join(os.Chdir(filepath.Dir(program)), startHelper(helper.Options{})); err != nil {
+	if err := os.Chdir(filepath.Dir(program)); err != nil {
 		fmt.Println(err)
 		return
 	}
+	h, err := helper.Start(helper.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer h.Close() // else the test process has to reap it
 	runtime.LockOSThread()
 	os.Mkdir(filepath.Join(dir, "bin"), 0o755)
-	err := errors.Join(os.Link(program, filepath.Join(dir, "bin", "program")), os.Chdir(dir),
+	err = errors.Join(os.Link(program, filepath.Join(dir, "bin", "program")), os.Chdir(dir),
 		syscall.Setrlimit(unix.RLIMIT_CORE, &syscall.Rlimit{Cur: 1, Max: 2}),
 		syscall.Setrlimit(unix.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 100, Max: 200}),
 		syscall.Setpgid(0, 0),
@@ -124,11 +130,6 @@ func inherits() {
 	fmt.Print("ok")
 }
 
-func startHelper(options helper.Options) error {
-	_, err := helper.Start(options)
-	return err
-}
-
 // What a program can't get from the helper is an error that names it.
 func TestForkExecRefusesWhatHasChanged(t *testing.T) {
 	for _, test := range []struct{ name, want string }{
@@ -162,8 +163,9 @@ func TestForkExecRefusesWhatHasChanged(t *testing.T) {
 func changed() {
 	runtime.LockOSThread()
 	name := os.Args[1]
-	err := startHelper(helper.Options{})
+	h, err := helper.Start(helper.Options{})
 	if err == nil {
+		defer h.Close() // else the test process has to reap it
 		if err = changes[name](); errors.Is(err, syscall.EPERM) {
 			fmt.Print("may not: ", err)
 			return

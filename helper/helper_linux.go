@@ -3,6 +3,7 @@
 package helper
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -44,9 +45,10 @@ type Helper struct {
 
 	mu      sync.Mutex
 	closed  bool
-	waiting map[int]bool // pids of children that wait for a task
-	told    [1024]int    // the last pids that the helper told us of, a ring
-	tolds   int          // how many it told us of
+	waiting map[int]bool  // pids of children that wait for a task; true: booted
+	boot    chan struct{} // closed, and made anew, when one of them has booted
+	told    [1024]int     // the last pids that the helper told us of, a ring
+	tolds   int           // how many it told us of
 	lost    sync.WaitGroup
 }
 
@@ -117,6 +119,7 @@ func start(options Options) (*Helper, error) {
 		exited:  make(chan struct{}),
 		done:    make(chan struct{}),
 		waiting: make(map[int]bool),
+		boot:    make(chan struct{}),
 	}
 	if err := syscall.Stat(".", &h.dir); err != nil {
 		return nil, fmt.Errorf("stat working directory: %w", err)
@@ -219,7 +222,11 @@ func (h *Helper) hear(kind uint16, pid int) {
 	defer h.mu.Unlock()
 	switch kind {
 	case typeWaiting:
+		h.waiting[pid] = false
+	case typeBooted:
 		h.waiting[pid] = true
+		close(h.boot)
+		h.boot = make(chan struct{})
 	case typeReply:
 		delete(h.waiting, pid) // it has a task now
 		h.told[h.tolds%len(h.told)] = pid
@@ -278,6 +285,38 @@ func (h *Helper) unborn() []int {
 		}
 	}
 	return pids
+}
+
+// WaitReady returns when [Options].Ready children wait for a task and have booted. A
+// request takes one of them, and another is made and booted in its place. Requests are
+// served as well before; one that finds no booted child has one made that must boot.
+//
+// Errors: that of ctx, ErrClosed and ErrEnded. When three children in a row have died
+// before they had booted, no more are made before the next request, and it may be only
+// ctx that ends the wait.
+func (h *Helper) WaitReady(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		booted, change := 0, h.boot
+		for _, is := range h.waiting {
+			if is {
+				booted++
+			}
+		}
+		h.mu.Unlock()
+		if err := h.Err(); err != nil {
+			return fmt.Errorf("helper wait for ready children: %w", err)
+		}
+		if booted >= h.options.Ready {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-h.exited:
+		case <-ctx.Done():
+			return fmt.Errorf("helper wait for ready children: %w", ctx.Err())
+		}
+	}
 }
 
 // ended tells whether nothing of the helper is left.

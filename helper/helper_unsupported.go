@@ -3,6 +3,7 @@
 package helper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +28,9 @@ func (h *Helper) Pid() int { return -1 }
 
 // Err always returns [errors.ErrUnsupported] here.
 func (h *Helper) Err() error { return errors.ErrUnsupported }
+
+// WaitReady always returns [errors.ErrUnsupported] here.
+func (h *Helper) WaitReady(context.Context) error { return errors.ErrUnsupported }
 
 // Close does nothing here.
 func (h *Helper) Close() error { return nil }

@@ -4,6 +4,7 @@ package helper_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ import (
 	"rawfork"
 	"rawfork/helper"
 	"rawfork/internal/forktest"
+	"rawfork/internal/ps"
 )
 
 // status returns a field of /proc/PID/status.
@@ -147,7 +150,7 @@ func TestWaitingChildDies(t *testing.T) {
 		}
 		wantExit(t, process, 9)
 		killed := 0
-		for _, pid := range children(os.Getpid()) {
+		for _, pid := range living(t, os.Getpid()) {
 			if pid != h.Pid() {
 				kill(t, pid)
 				killed++
@@ -162,6 +165,40 @@ func TestWaitingChildDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantExit(t, process, 9)
+}
+
+// WaitReady waits for all ready children, also for those that replace others.
+func TestWaitReady(t *testing.T) {
+	h := start(t, helper.Options{Ready: 3})
+	for range 2 {
+		if err := h.WaitReady(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		waiting := slices.DeleteFunc(living(t, os.Getpid()), func(pid int) bool { return pid == h.Pid() })
+		if diff := cmp.Diff(3, len(waiting)); diff != "" {
+			t.Errorf("waiting children (-want +got):\n%s", diff)
+		}
+		process, err := h.Go("exit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(waiting, process.Pid) {
+			t.Errorf("child %d had to boot, although %v were ready", process.Pid, waiting)
+		}
+		wantExit(t, process, 9)
+	}
+	h.Close()
+	if err := h.WaitReady(context.Background()); !errors.Is(err, helper.ErrClosed) {
+		t.Errorf("after Close: %v, want %v", err, helper.ErrClosed)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := helper.NeverReady().WaitReady(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a context that has ended: %v, want %v", err, context.Canceled)
+	}
+	if err := start(t, helper.Options{}).WaitReady(ctx); err != nil {
+		t.Errorf("without ready children: %v", err)
+	}
 }
 
 // kill kills a process and waits until it is dead, but doesn't reap it.
@@ -185,21 +222,17 @@ func kill(t testing.TB, pid int) {
 	}
 }
 
-// children lists the living children of a process.
-func children(parent int) []int {
-	var pids []int
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for _, field := range strings.Fields(string(text)) {
-			pid, _ := strconv.Atoi(field)
-			state, _ := os.ReadFile("/proc/" + field + "/stat")
-			if i := strings.LastIndexByte(string(state), ')'); i > 0 && !strings.HasPrefix(string(state[i:]), ") Z") {
-				pids = append(pids, pid)
-			}
-		}
+// living lists the children of a process that have not ended.
+func living(t testing.TB, parent int) []int {
+	t.Helper()
+	pids, err := ps.Children(parent)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return pids
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		state, err := ps.State(pid)
+		return err != nil || state == 'Z'
+	})
 }
 
 // parentHelper is a program with a helper: it prints the pids of the helper, of a
@@ -294,7 +327,7 @@ func TestParentKilled(t *testing.T) {
 				cmd.Wait()
 				t.Fatalf("%q: %v", line, err)
 			}
-			family := children(cmd.Process.Pid)
+			family := living(t, cmd.Process.Pid)
 			cmd.Process.Kill()
 			cmd.Wait()
 			// All are ours to reap now: the test is a subreaper. A running child lives
@@ -324,23 +357,14 @@ func reapRest(t testing.TB) {
 		if unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil) != nil {
 			return
 		}
-		for _, pid := range allChildren() {
+		children, err := ps.Children(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pid := range children {
 			forktest.Wait(t, pid)
 		}
 	}
-}
-
-func allChildren() []int {
-	var pids []int
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for _, field := range strings.Fields(string(text)) {
-			pid, _ := strconv.Atoi(field)
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 // A helper that has no descriptor left, or may not fork, fails the one call.

@@ -92,6 +92,7 @@ static void hear_waiting(size_t i)
 		if (m.header.type == RF_BOOTED) {
 			w->booted = 1;
 			helper.boot_failures = 0;
+			tell(RF_BOOTED, w->pid);
 		}
 		rf_message_free(&m);
 		return;

@@ -101,7 +101,7 @@ func measure(t *testing.T, h *helper.Helper, program string) (m measured) {
 		t.Fatal(err)
 	}
 	m.Children = len(children)
-	m.HelperFDs, m.FDs = descriptorsOf(t, h.Pid()), descriptorsOf(t, os.Getpid())
+	m.HelperFDs, m.FDs = forktest.DescriptorsOf(t, h.Pid()), forktest.DescriptorsOf(t, os.Getpid())
 	m.helperKB, err = strconv.Atoi(strings.TrimSuffix(status(t, h.Pid(), "RssAnon"), " kB"))
 	if err != nil {
 		t.Fatal(err)

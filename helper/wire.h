@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 5u
+#define RF_VERSION 6u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
@@ -39,7 +39,8 @@ enum rf_type {
 	                  before it executes: struct rf_reply, with the pidfd */
 	RF_WAITING,    /* event: struct rf_reply; a ready child was made */
 	RF_LOST,       /* event: struct rf_reply; a ready child died while it waited */
-	RF_BOOTED,     /* from a ready child to the helper: Go runs */
+	RF_BOOTED,     /* from a ready child to the helper: Go runs. And from that to
+	                  the parent: struct rf_reply */
 };
 
 struct rf_header {

@@ -5,8 +5,6 @@ package helper_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"os"
 	"syscall"
 	"testing"
 
@@ -70,7 +68,7 @@ func TestBadMessages(t *testing.T) {
 			if err := h.Raw(1<<41, [][]byte{header(func(h *helper.Header) { h.Type, h.ID = 99, 1<<41 })}); !errors.Is(err, syscall.ENOSYS) {
 				t.Errorf("an unknown type: %v, want ENOSYS", err)
 			}
-			if diff := cmp.Diff(6, descriptorsOf(t, h.Pid())); diff != "" {
+			if diff := cmp.Diff(6, forktest.DescriptorsOf(t, h.Pid())); diff != "" {
 				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
 			}
 		})
@@ -125,18 +123,9 @@ func TestBadStarts(t *testing.T) {
 				t.Fatal(err)
 			}
 			forktest.WantExit(t, pid, 0)
-			if diff := cmp.Diff(6, descriptorsOf(t, h.Pid())); diff != "" {
+			if diff := cmp.Diff(6, forktest.DescriptorsOf(t, h.Pid())); diff != "" {
 				t.Errorf("the helper's descriptors (-want +got):\n%s", diff)
 			}
 		})
 	}
-}
-
-func descriptorsOf(t testing.TB, pid int) int {
-	t.Helper()
-	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(fds)
 }

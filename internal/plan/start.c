@@ -49,6 +49,7 @@ struct start {
 	struct rawfork_way way;
 	int report[2]; /* how a forked child tells its failure */
 	int sync[2];   /* how it is told that its id maps are written */
+	int32_t self;  /* the forked child that was told so: its pid, as its parent sees it */
 };
 
 /* What a forked child is told once it may go on. */
@@ -235,7 +236,7 @@ static struct rawfork_failure await_maps(struct start *s)
 		go.failure.step = RAWFORK_STEP_SYNC;
 		go.failure.error = n < 0 ? errno : EINVAL;
 	}
-	s->started->pid = go.pid;
+	s->self = go.pid; /* not in started, of which a forked child may have no copy */
 	return go.failure;
 }
 
@@ -258,7 +259,7 @@ static void run_forked(struct start *s)
 	if (s->sync[0] >= 0)
 		f = await_maps(s);
 	if (f.step == 0)
-		f = prepare(s, s->started->pid);
+		f = prepare(s, s->self);
 	if (f.step == 0)
 		f = rawfork_execute(&s->image, &s->way, &s->report[1]);
 	syscall(SYS_write, s->report[1], &f, sizeof(f));
