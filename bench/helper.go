@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,9 +34,7 @@ const (
 	playParent  = "parent"       // a program with a helper, to be killed
 
 	readyChildren = 8
-	// bootTime is given to ready children before they are measured: nothing tells
-	// from outside when the last of them has booted.
-	bootTime = 300 * time.Millisecond
+	bootLimit     = time.Minute // for all of them to boot
 )
 
 func init() {
@@ -135,8 +134,11 @@ func goChildren(w io.Writer, rounds int) error {
 	defer r.Close()
 	defer write.Close()
 	figures := map[string][]float64{}
-	measure := func(name string, n int, run func() error) error {
+	measure := func(name string, n int, prepare, run func() error) error {
 		for range n {
+			if err := prepare(); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
 			begun := now()
 			if err := run(); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -157,22 +159,23 @@ func goChildren(w io.Writer, rounds int) error {
 	const (
 		again   = "os/exec of itself"
 		boots   = "Go child that boots"
-		ready   = "ready Go child, booted"
+		ready   = "ready Go child, all booted"
 		hurried = "ready, one request after the other"
 	)
+	nothing := func() error { return nil }
 	for range rounds {
-		if err := measure(again, readyChildren/2, reexec); err != nil {
+		if err := measure(again, readyChildren/2, nothing, reexec); err != nil {
 			return err
 		}
-		if err := withHelper(0, write, func(run func() error) error { return measure(boots, readyChildren/2, run) }); err != nil {
+		err := withHelper(0, write, func(_, run func() error) error { return measure(boots, readyChildren/2, nothing, run) })
+		if err != nil {
 			return err
 		}
-		err := withHelper(readyChildren, write, func(run func() error) error {
-			time.Sleep(bootTime)
-			if err := measure(ready, readyChildren/2, run); err != nil {
+		err = withHelper(readyChildren, write, func(boot, run func() error) error {
+			if err := measure(ready, readyChildren/2, boot, run); err != nil {
 				return err
 			}
-			return measure(hurried, 4*readyChildren, run)
+			return measure(hurried, 4*readyChildren, nothing, run)
 		})
 		if err != nil {
 			return err
@@ -187,14 +190,15 @@ func goChildren(w io.Writer, rounds int) error {
 	return nil
 }
 
-// withHelper has use run Go children of a new helper, which write the time to file.
-func withHelper(ready int, file *os.File, use func(run func() error) error) error {
+// withHelper has use run Go children of a new helper, which write the time to file; boot
+// waits until the ready ones have booted.
+func withHelper(ready int, file *os.File, use func(boot, run func() error) error) error {
 	h, err := helper.Start(helper.Options{Ready: ready})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	return use(func() error {
+	return use(func() error { return waitReady(h) }, func() error {
 		process, err := h.Go(helperStamp, file)
 		if err != nil {
 			return err
@@ -207,6 +211,12 @@ func withHelper(ready int, file *os.File, use func(run func() error) error) erro
 	})
 }
 
+func waitReady(h *helper.Helper) error {
+	ctx, cancel := context.WithTimeout(context.Background(), bootLimit)
+	defer cancel()
+	return h.WaitReady(ctx)
+}
+
 // readyMemory tells what waiting children cost.
 func readyMemory(w io.Writer) error {
 	h, err := helper.Start(helper.Options{Ready: readyChildren})
@@ -214,7 +224,9 @@ func readyMemory(w io.Writer) error {
 		return err
 	}
 	defer h.Close()
-	time.Sleep(bootTime)
+	if err := waitReady(h); err != nil {
+		return err
+	}
 	children, err := ps.Children(os.Getpid())
 	if err != nil {
 		return err
@@ -258,7 +270,9 @@ func playKilled() error {
 		return err
 	}
 	defer h.Close()
-	time.Sleep(bootTime)
+	if err := waitReady(h); err != nil {
+		return err
+	}
 	children, err := ps.Children(os.Getpid())
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@
 #include "start.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -19,6 +18,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* From linux/futex.h, which musl's headers come without. */
+#define FUTEX_WAKE 1
 
 struct caller {
 	struct rawfork_plan *plan;

@@ -18,7 +18,8 @@ enum cloop_way { CLOOP_FORK, CLOOP_VFORK, CLOOP_SPAWN };
 
 /*
  * cloop_exec starts the program at path, with no environment, and waits for it, n
- * times: by fork and execve, by vfork and execve, or by posix_spawn. Otherwise as
+ * times: by fork and execve, by vfork and execve, or by posix_spawn with the attributes
+ * and file actions of BySpawn. Otherwise as
  * cloop_fork.
  */
 int cloop_exec(const char *path, enum cloop_way way, int n, long long *ns);
