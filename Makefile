@@ -87,8 +87,9 @@ soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times,
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 
-soak-forkall: compiler ## 10,000 children with the whole runtime alive
+soak-forkall: compiler ## 10,000 children with the whole runtime alive, and 240 with the race detector
 	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -parallel 4 -timeout 180m -v -run 'TestScenarios|TestContract' ./forkall
+	RAWFORK_SOAK_FORKS=240 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=1 -parallel 4 -timeout 60m -v -run 'TestScenarios|TestContract/race' ./forkall
 
 # Each fuzz test of the module, one after the other.
 fuzz: compiler ## every fuzz test for $(FUZZTIME)
