@@ -202,7 +202,7 @@ func (r *Reaper) run() {
 	}
 	conn.Read(func(fd uintptr) bool {
 		for {
-			n, err := rawcall.EpollReady(int(fd), events[:])
+			n, err := rawcall.EpollWait(int(fd), events[:], 0)
 			if err != nil || n == 0 {
 				return false // until the poller says that there is more
 			}

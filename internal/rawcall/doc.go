@@ -1,4 +1,4 @@
-// Package rawcall has system calls that don't wait, made without telling the runtime:
-// a call that the runtime is told of may wake its monitor thread, and each page that a
-// thread writes to after a fork is copied.
+// Package rawcall has system calls that don't wait, or for a moment only, made without
+// telling the runtime: a call that the runtime is told of may wake its monitor thread,
+// and each page that a thread writes to after a fork is copied.
 package rawcall

@@ -51,12 +51,14 @@ func EpollCtl(epoll, op, fd int, event *unix.EpollEvent) error {
 	return nil
 }
 
-// EpollReady is epoll_pwait(2) without waiting.
-func EpollReady(epoll int, events []unix.EpollEvent) (n int, err error) {
+// EpollWait is epoll_pwait(2) for so many milliseconds, as few as a program's other
+// goroutines and the garbage collector can wait, too. A signal ends the wait.
+func EpollWait(epoll int, events []unix.EpollEvent, ms int) (n int, err error) {
 	for {
 		r, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll),
-			uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+			uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(ms), 0, 0)
 		if errno == unix.EINTR {
+			ms = 0 // what the signal stands for may be there
 			continue
 		}
 		if errno != 0 {
