@@ -12,6 +12,11 @@ TEST       = $(GO) test -vet=off -timeout $(TIMEOUT)
 # The packages whose code runs between fork and the child's end, and the tests
 # of the contract. They are tested again in every way a program can be built.
 CORE       = . ./child
+# What reads the module's sources and documents finds the same in each of them. So do
+# the tests of ForkExec's plan, where only Go is compiled otherwise: its child runs C.
+SOURCES    = TestDependencies|TestDocumented|TestRooms|TestHooksStandInOneFile|TestSameOnEveryPlatform
+EACH       = -short -skip '^($(SOURCES))$$' $(CORE)
+EACH_IN_GO = -short -skip '^($(SOURCES))$$|^TestForkExec' $(CORE)
 
 export CC
 
@@ -40,20 +45,20 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptim
 .PHONY: $(MATRIX)
 
 core-race:
-	$(TEST) -race -short $(CORE)
+	$(TEST) -race $(EACH)
 	$(TEST) -race -run TestCaveats/guard-race ./rules
 
 core-probe:
 	$(TEST) -race -cover ./probe/probetest
 
 core-one-p:
-	GOMAXPROCS=1 $(TEST) -count=1 -short $(CORE)
+	GOMAXPROCS=1 $(TEST) -count=1 $(EACH)
 
 core-pie:
-	$(TEST) -buildmode=pie -short $(CORE)
+	$(TEST) -buildmode=pie $(EACH_IN_GO)
 
 core-static:
-	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' -short $(CORE) ./helper
+	$(TEST) -tags netgo,osusergo -ldflags '-extldflags -static' $(EACH) ./helper
 
 core-musl:
 	@if command -v musl-gcc >/dev/null; then \
@@ -64,12 +69,12 @@ core-musl:
 	fi
 
 core-unoptimised:
-	$(TEST) -gcflags=all='-N -l' -short $(CORE)
+	$(TEST) -gcflags=all='-N -l' $(EACH_IN_GO)
 
 core-go125:
 	@if GOTOOLCHAIN=$(GO125) $(GO) version >/dev/null 2>&1; then \
-		echo "GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) ./forkall"; \
-		GOTOOLCHAIN=$(GO125) $(TEST) -short $(CORE) ./forkall && \
+		echo "GOTOOLCHAIN=$(GO125) $(TEST) $(EACH) ./forkall"; \
+		GOTOOLCHAIN=$(GO125) $(TEST) $(EACH) ./forkall && \
 		GOTOOLCHAIN=$(GO125) $(TEST) -run TestPure ./child; \
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \

@@ -111,12 +111,12 @@ func flat(method, name string, limit float64) func(*Result) (Verdict, bool) {
 	}
 }
 
-// hugeFifth is about 1 GB, or the x that is nearest to it.
+// hugeFifth is about 1 GB, or the x that is nearest to it and not less than half.
 func hugeFifth(r *Result) (v Verdict, ok bool) {
 	best := math.Inf(1)
 	for _, x := range r.xs() {
 		f, measured := r.at(Series{"fork-only", Huge}, "wait", x)
-		if distance := math.Abs(math.Log(x / gB)); measured && f.Ratio != nil && distance < best {
+		if distance := math.Abs(math.Log2(x / gB)); distance <= 1 && measured && f.Ratio != nil && distance < best {
 			best, ok = distance, true
 			v.judge(0.2, *f.Ratio)
 			v.Measured = fmt.Sprintf("%s at %s", f.Ratio.spread(), r.x(x))

@@ -141,13 +141,22 @@ func (e *Experiment) setups(x float64) []setup {
 	return all
 }
 
-// estimate is about how long a point takes on a machine with nothing else to do,
-// for the time left and nothing more.
-func (e *Experiment) estimate(x float64, turns int) time.Duration {
-	const start, table, touch = 3 * time.Millisecond, 14 * time.Millisecond, 400 * time.Millisecond // the latter for each GB
-	gigabytes := float64(e.heapOf(x)) / (1 << 30)
-	each := time.Duration(len(e.Series)*e.starts)*start + time.Duration(gigabytes*float64(table)*float64(e.starts))
-	return 100*time.Millisecond + time.Duration(gigabytes*float64(touch)) + each*time.Duration(turns+1)
+// estimate is about how long a point takes on a machine with nothing else to do, for
+// the time left and nothing more: to open its measuring processes, with touch for each
+// GB that they take, and for its turns, which have a limit.
+func (e *Experiment) estimate(x float64, turns int, touch, limit time.Duration) time.Duration {
+	const open, table = 60 * time.Millisecond, 14 * time.Millisecond // the latter for each GB
+	_, do := e.at(e.Reference, x)
+	start := 3 * time.Millisecond
+	switch do.Work {
+	case workLatency:
+		start = 20 * time.Millisecond // it is watched three times
+	case workGo:
+		start = 25 * time.Millisecond
+	}
+	gigabytes := float64(e.heapOf(x)) / gB
+	each := time.Duration(len(e.Series)*do.Starts)*start + time.Duration(gigabytes*float64(table)*float64(do.Starts))
+	return time.Duration(len(e.setups(x)))*open + time.Duration(gigabytes*float64(touch)) + min(limit, each*time.Duration(turns+1))
 }
 
 // Experiments returns all experiments.

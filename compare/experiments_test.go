@@ -53,11 +53,11 @@ func TestDuration(t *testing.T) {
 		{Options{}, 10 * time.Minute},
 		{Options{Quick: true}, time.Minute},
 	} {
-		r := runner{options: test.options, memory: 1 << 40}
+		r := runner{options: test.options, memory: 1 << 40, touch: time.Second}
 		var estimated, most time.Duration
 		for _, e := range Experiments() {
 			for _, x := range r.points(&Result{experiment: &e}) {
-				estimated += e.estimate(x, r.turns())
+				estimated += r.estimate(&e, x)
 				most += r.limit()
 			}
 		}

@@ -20,7 +20,7 @@ func table(t *testing.T) *Report {
 		t.Fatal(err)
 	}
 	for i := range heap {
-		heap[i].Measures = []string{"wait", "return"}
+		heap[i].Measures, heap[i].Quick = []string{"wait", "return"}, []float64{16 * mB, 256 * mB, gB}
 	}
 	values := map[string]float64{"syscall": 2e6, "osexec": 3e6, "fork": 20e6, "vfork": 1.9e6, "spawn": 2.1e6, "helper": 2e6,
 		"cfork": 19e6, "cvfork": 1.5e6, "fork-only": 10e6, "cfork-only": 9.9e6, "cvfork-only": 1e5}

@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Experiments []string // names; none: all
 	Methods     []string // names; none: all. References are always measured
-	Quick       bool     // fewer points and turns: a minute and a half instead of eight
+	Quick       bool     // fewer points and turns: less than a minute instead of eight
 	Heap        int64    // the largest resident memory, in bytes; 0: as in the table, where the machine has it
 	Turns       int      // of each series at each point; 0: 20, or 8 for a quick run
 	Semantics   bool     // also look at what the processes are
@@ -40,6 +40,8 @@ const (
 	leastTurns = 3 // a slow point gets fewer turns, but not fewer than these
 	fullPoint  = 12 * time.Second
 	quickPoint = 1500 * time.Millisecond
+	fullRun    = 9 * time.Minute
+	quickRun   = 50 * time.Second
 )
 
 // A bench is a measuring process, ready to take turns.
@@ -55,6 +57,8 @@ type runner struct {
 	memory  int64 // that measuring processes may have together
 	open    func(context.Context, setup) (bench, error)
 	report  *Report
+	touch   time.Duration // the first touch of a GB takes about this
+	started time.Time
 	done    time.Duration
 	total   time.Duration
 }
@@ -74,7 +78,7 @@ func (o Options) Check() error {
 // run measures. When ctx ends, the report has what was measured until then and
 // says so.
 func (r *runner) run(ctx context.Context, experiments []Experiment) error {
-	started := time.Now()
+	r.started = time.Now()
 	r.report.Machine, r.report.Quick = machine.Look(), r.options.Quick
 	points := make([][]float64, len(experiments))
 	for i := range experiments {
@@ -84,7 +88,7 @@ func (r *runner) run(ctx context.Context, experiments []Experiment) error {
 		points[i] = r.points(&result)
 		r.report.Results = append(r.report.Results, result)
 		for _, x := range points[i] {
-			r.total += min(e.estimate(x, r.turns()), r.limit())
+			r.total += r.estimate(e, x)
 		}
 	}
 	var failed error
@@ -98,7 +102,7 @@ func (r *runner) run(ctx context.Context, experiments []Experiment) error {
 	if ctx.Err() != nil {
 		r.report.Stopped, failed = context.Cause(ctx).Error(), nil
 	}
-	r.finish(time.Since(started))
+	r.finish(time.Since(r.started))
 	return failed
 }
 
@@ -139,6 +143,22 @@ func (r *runner) limit() time.Duration {
 		return quickPoint
 	}
 	return fullPoint
+}
+
+func (r *runner) estimate(e *Experiment, x float64) time.Duration {
+	return e.estimate(x, r.turns(), r.touch, r.limit())
+}
+
+// timeFor is how long a point may take: less when those before it have taken so long
+// that not much is left for it and the rest.
+func (r *runner) timeFor(estimate time.Duration) time.Duration {
+	whole := fullRun
+	if r.options.Quick {
+		whole = quickRun
+	}
+	left := max(0, whole-time.Since(r.started))
+	share := float64(estimate) / float64(max(estimate, r.total-r.done))
+	return time.Duration(share * float64(left))
 }
 
 // points are the values of x, as far as there is memory for them.
@@ -189,17 +209,21 @@ func largest(e *Experiment, xs []float64) string {
 // point measures all series at x.
 func (r *runner) point(ctx context.Context, result *Result, x float64) error {
 	e := result.experiment
-	estimate := min(e.estimate(x, r.turns()), r.limit())
+	estimate := r.estimate(e, x)
 	doing := fmt.Sprintf("%s, %s", e.Name, e.Axis.format(x))
 	before := r.done
 	r.progress(doing, before)
 	defer func() { r.done = before + estimate; r.progress(doing, r.done) }()
 
-	deadline := time.Now().Add(r.limit())
+	latest := time.Now().Add(r.timeFor(estimate))
 	lines, closeAll, err := r.lines(ctx, result, x)
 	defer closeAll()
 	if err != nil {
 		return err
+	}
+	deadline := time.Now().Add(r.limit())
+	if latest.Before(deadline) {
+		deadline = latest
 	}
 	turns := r.turns()
 	for i := range turns + 1 { // the first one is the warm-up

@@ -25,12 +25,12 @@ func compareCommand() *cobra.Command {
 		Use:   "compare [EXPERIMENT...]",
 		Short: "Measure every way to make a process, side by side",
 		Long: `compare measures what it costs to make a process by each method, beside
-syscall.ForkExec and plain C. All takes less than ten minutes, with --quick a
-minute and a half. Ctrl-C ends it and keeps what was measured.
+syscall.ForkExec and plain C. All takes less than ten minutes, with --quick
+less than one. Ctrl-C ends it and keeps what was measured.
 
 The figures are medians with their confidence intervals; a run on a machine that
 has other work says that it is noisy.`,
-		Example: `  rawfork compare --quick              the answers in a minute and a half
+		Example: `  rawfork compare --quick              the answers in less than a minute
   rawfork compare heap -o report       one experiment, with charts
   rawfork compare --list               the experiments and the methods`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
