@@ -125,8 +125,12 @@ func whileCounted(act func()) func(context.Context) (string, error) {
 	}
 }
 
-// counted is not an atomic.Int64: with -race, the guard sees a call of its methods.
-var counted, uncounted int64
+var (
+	// counted is not an atomic.Int64: with -race, the guard sees a call of its methods.
+	counted int64
+	//lint:ignore U1000 it is written to, for the effect
+	uncounted int64
+)
 
 //go:nosplit
 //go:norace

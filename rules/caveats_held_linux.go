@@ -77,6 +77,7 @@ func answers(ready func(), quit <-chan struct{}) {
 			answering <- true
 		case <-quit:
 			return
+		//lint:ignore SA5004 it is to run all the time
 		default:
 		}
 	}

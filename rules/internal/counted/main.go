@@ -58,6 +58,7 @@ func byHelper() (int, error) {
 	return process.Pid, err
 }
 
+//lint:ignore U1000 it is written to, for the effect
 var worked int
 
 //go:nosplit
