@@ -8,6 +8,7 @@
 //
 //	x := 1
 //	p, err := probe.Fork()
+//	if err != nil { … }
 //	defer p.Close()
 //	err = probe.Store(p, &x, 2)  // in the child's copy
 //	y, err := probe.Load(p, &x)

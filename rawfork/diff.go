@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -100,7 +99,7 @@ func runDiff(ctx context.Context, ways []inherit.Way, values, asJSON bool) error
 		}
 	}
 	if _, err := fmt.Println(strings.Join(lines, "\n")); err != nil {
-		return exitStatus{code: 128 + int(syscall.SIGPIPE)} // its reader has gone
+		return unwritten(err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -28,6 +29,15 @@ func (s exitStatus) Error() string {
 		return fmt.Sprintf("exit status %d", s.code)
 	}
 	return s.err.Error()
+}
+
+// unwritten is what a command ends with that can't write its output: without a word, as by
+// SIGPIPE, if who reads it has gone.
+func unwritten(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return exitStatus{code: 128 + int(syscall.SIGPIPE)}
+	}
+	return err
 }
 
 // A usageError is wrong usage that a command finds for itself.

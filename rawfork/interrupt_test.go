@@ -103,6 +103,26 @@ func TestTourUnread(t *testing.T) {
 	s.end(t, 141, `^$`)
 }
 
+// Output that can't be written is an error that says why.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{
+		{"tour", "C5"}, {"rules", "--run", "umask"}, {"caveats", "--run", "mutex-held", "-n", "1"}, {"diff"}, {"diff", "--json"},
+	} {
+		cmd := command(t, args...)
+		var stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		err := cmd.Run()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%q: %v, %s, want exit status 1 and no space left on device", args, err, stderr.String())
+		}
+	}
+}
+
 // Ctrl-C is the program's: rawfork reports what became of it. The runs that were
 // still to come are left out.
 func TestExecInterrupted(t *testing.T) {

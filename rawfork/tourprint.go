@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"syscall"
 
 	"rawfork/internal/text"
 	"rawfork/tour"
@@ -28,7 +27,7 @@ func (p tourPrinter) print(lines ...string) {
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(p.w, line); err != nil {
-			p.interrupt(exitStatus{code: 128 + int(syscall.SIGPIPE)})
+			p.interrupt(unwritten(err))
 			return
 		}
 	}

@@ -34,7 +34,7 @@ func caveats() []Caveat {
 // plainFork is why there is this library.
 var plainFork = Caveat{
 	ID:       "plain-fork",
-	Claim:    "A child of fork() that was called through cgo and returns to Go hangs.",
+	Claim:    "A child of fork() that was called through cgo and returns to Go mostly hangs.",
 	Why:      "A cgo call gives its P away. The child's way back to Go waits for one, and all belong to threads that it hasn't got.",
 	Source:   "runtime.exitsyscall; golang/go#77032",
 	Instead:  "rawfork.Fork, which keeps the P, and package child",

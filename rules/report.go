@@ -75,7 +75,7 @@ Each caveat is shown by a demonstration that really goes wrong, over many tries 
 under a watchdog, beside the library's way, which doesn't. ` + "`rawfork caveats`" + ` runs them
 on your machine, and ` + "`rawfork caveats --run ID`" + ` one of them, each in a process of its own.
 This page is generated from the same table, by ` + "`go generate ./rules`" + `.
-Before Go 1.26 the guard doesn't see recover either, which then does nothing.
+Before Go 1.26 the guard doesn't see recover, which then does nothing.
 
 `)
 	fmt.Fprintf(&b, "%s%s\n", measured, r.Machine)
