@@ -19,7 +19,7 @@
 //   - It is not complete. Pending signals, per-thread scheduling classes and
 //     credentials, POSIX timers other than the profiler's, io_uring, and locks of C
 //     libraries that remember a thread's id don't survive; an epoll set under two numbers
-//     becomes two. CAVEATS.md shows it.
+//     becomes two. CAVEATS.md shows some of it.
 //   - It is not tried much with -race: 99 children of 99 passed, and make
 //     soak-forkall runs 240. The detector is at work in the child, and nobody has told
 //     it of the fork. Its child sleeps for a second as it ends, as any such program.
