@@ -20,7 +20,11 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 // empty Env that isn't nil. A nil attr is the zero one, whose Env is nil. That holds
 // for every method, BySyscall too.
 //
-// All attributes of linux are done, in the same order. Better than there:
+// All attributes of linux are done, in the same order. Of Cloneflags only those of the
+// namespaces, and those that stay within the child: another, as CLONE_FILES or
+// CLONE_PARENT, which would have the child close its parent's descriptors or be a child
+// that the parent can't reap, is [errors.ErrUnsupported] for any method but BySyscall.
+// Better than there:
 //   - An error names the step that failed.
 //   - *PidFD is written on success only.
 //   - A program that was written and closed before the call is executed without

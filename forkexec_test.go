@@ -551,6 +551,18 @@ func TestSpawnRefuses(t *testing.T) {
 	}
 }
 
+// What would have the child close its parent's descriptors, or be no child that the
+// parent can reap, is refused.
+func TestForkExecCloneflags(t *testing.T) {
+	startHelper(t)
+	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.ByHelper} {
+		for _, flag := range []uintptr{syscall.CLONE_FILES, syscall.CLONE_PARENT, syscall.CLONE_THREAD} {
+			_, err := m.ForkExec("/bin/true", nil, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Cloneflags: flag}})
+			wantUnsupported(t, err, "Cloneflags")
+		}
+	}
+}
+
 func TestNoHelper(t *testing.T) {
 	h := startHelper(t)
 	h.Close()
