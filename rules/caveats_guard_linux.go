@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"rawfork/internal/load"
 )
 
 // Caveats of what a child of the library does, in programs that are built or run in
@@ -105,20 +107,11 @@ func whileCounted(act func()) func(context.Context) (string, error) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
 		quit := make(chan struct{})
 		var group sync.WaitGroup
-		for range threads {
-			group.Go(func() {
-				for {
-					select {
-					case <-quit:
-						return
-					default:
-						for range 1000 {
-							atomic.AddInt64(&counted, 1)
-						}
-					}
-				}
-			})
-		}
+		load.Repeat(&group, quit, threads, func() {
+			for range 1000 {
+				atomic.AddInt64(&counted, 1)
+			}
+		})
 		defer group.Wait()
 		defer close(quit)
 		return forkInto(ctx, act, limit)

@@ -7,6 +7,8 @@ import (
 	"log"
 	"runtime"
 	"sync"
+
+	"rawfork/internal/load"
 )
 
 // Caveats of what another goroutine of the parent does at the fork, which is arranged.
@@ -116,24 +118,15 @@ func growStacks(ready func(), quit <-chan struct{}) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
 	var group sync.WaitGroup
 	begun := sync.OnceFunc(ready)
-	for range threads - 1 {
-		group.Go(func() {
-			for {
-				select {
-				case <-quit:
-					return
-				default:
-					grown := make(chan bool)
-					go func() {
-						growStack()
-						close(grown)
-					}()
-					<-grown
-					begun()
-				}
-			}
-		})
-	}
+	load.Repeat(&group, quit, threads-1, func() {
+		grown := make(chan bool)
+		go func() {
+			growStack()
+			close(grown)
+		}()
+		<-grown
+		begun()
+	})
 	group.Wait()
 }
 

@@ -50,8 +50,8 @@ func (l Load) Start() (stop func(), err error) {
 	return stop, nil
 }
 
-// repeat calls work in n goroutines until quit is closed.
-func repeat(group *sync.WaitGroup, quit <-chan struct{}, n int, work func()) {
+// Repeat calls work over and over in n new goroutines of group, until quit is closed.
+func Repeat(group *sync.WaitGroup, quit <-chan struct{}, n int, work func()) {
 	for range n {
 		group.Go(func() {
 			for {
@@ -83,18 +83,18 @@ func list() {
 }
 
 func allocate(group *sync.WaitGroup, quit <-chan struct{}) error {
-	repeat(group, quit, 2, list)
+	Repeat(group, quit, 2, list)
 	return nil
 }
 
 func collect(group *sync.WaitGroup, quit <-chan struct{}) error {
-	repeat(group, quit, 1, list)
-	repeat(group, quit, 1, runtime.GC)
+	Repeat(group, quit, 1, list)
+	Repeat(group, quit, 1, runtime.GC)
 	return nil
 }
 
 func timersAndNetwork(group *sync.WaitGroup, quit <-chan struct{}) error {
-	repeat(group, quit, 8, func() { time.Sleep(50 * time.Microsecond) })
+	Repeat(group, quit, 8, func() { time.Sleep(50 * time.Microsecond) })
 	for range 2 {
 		near, far, err := loopback()
 		if err != nil {
@@ -112,7 +112,7 @@ func timersAndNetwork(group *sync.WaitGroup, quit <-chan struct{}) error {
 			<-quit
 			near.Close()
 		})
-		repeat(group, quit, 1, func() {
+		Repeat(group, quit, 1, func() {
 			var b [64]byte
 			near.Write(b[:])
 			near.Read(b[:])
@@ -146,7 +146,7 @@ const blocked = 32
 // prints takes the runtime's print lock, and holds it, without printing: the
 // compiler would merge constants, and an empty string is not written.
 func prints(group *sync.WaitGroup, quit <-chan struct{}) error {
-	repeat(group, quit, 2, func() {
+	Repeat(group, quit, 2, func() {
 		for range 1000 {
 			print(empty, empty, empty, empty, empty, empty, empty, empty,
 				empty, empty, empty, empty, empty, empty, empty, empty)
