@@ -46,7 +46,8 @@ test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptim
 
 core-race:
 	$(TEST) -race $(EACH)
-	$(TEST) -race -run TestCaveats/guard-race ./rules
+	$(TEST) -race -run 'TestCaveats/(guard|forkall)-race' ./rules
+	RAWFORK_SOAK_FORKS=1 GORACE=atexit_sleep_ms=0 $(TEST) -race -run 'TestScenarios/(everything|sleep|exec|http)|TestContract/race' ./forkall
 
 core-probe:
 	$(TEST) -race -cover ./probe/probetest
@@ -92,9 +93,13 @@ soak: compiler ## the long forms: 20,000 forks, each forbidden call 1,000 times,
 	RAWFORK_SOAK_CHILDREN=10000 $(GO) test -count=1 -timeout 30m -v -run 'TestManyAtOnce' ./reap
 	RAWFORK_SOAK_REQUESTS=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestSoak' ./helper
 
+# How many children: fewer show that the commands work.
+SOAK_FORKALL      ?= 10000
+SOAK_FORKALL_RACE ?= 240
+
 soak-forkall: compiler ## 10,000 children with the whole runtime alive, and 240 with the race detector
-	RAWFORK_SOAK_FORKS=10000 $(GO) test -count=1 -parallel 4 -timeout 180m -v -run 'TestScenarios|TestContract' ./forkall
-	RAWFORK_SOAK_FORKS=240 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=1 -parallel 4 -timeout 60m -v -run 'TestScenarios|TestContract/race' ./forkall
+	RAWFORK_SOAK_FORKS=$(SOAK_FORKALL) $(GO) test -count=1 -parallel 4 -timeout 180m -v -run 'TestScenarios|TestContract' ./forkall
+	RAWFORK_SOAK_FORKS=$(SOAK_FORKALL_RACE) GORACE=atexit_sleep_ms=0 $(GO) test -race -count=1 -parallel 4 -timeout 60m -v -run 'TestScenarios|TestContract/race' ./forkall
 
 # Each fuzz test of the module, one after the other.
 fuzz: compiler ## every fuzz test for $(FUZZTIME)

@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -37,7 +36,9 @@ var contract = []contractCase{
 	{"keep", func(w io.Writer) { sockets(w, forkall.Options{KeepListeners: true, KeepConnections: true}) },
 		"connection: hello\nlistener: accepted\ndatagram: hello\n"},
 	{"descriptors", descriptors, "the same numbers, and as close-on-exec as before\n"},
-	{"threads", threads, "ids, names, processors and masks as before\n"},
+	{"threads", threads, "a goroutine's: as before\nthe main one: as before\n"},
+	{"refused", refused, refusedWant},
+	{"refused timers", refusedTimers, refusedTimersWant},
 	{"parallel", parallel, "10 of 10\n"},
 	{"at once", atOnce, "20 of 20\n"},
 	{"second epoll", secondEpoll, "child: 1 event\nparent: 1 event\n"},
@@ -216,50 +217,6 @@ func descriptors(w io.Writer) {
 	fmt.Fprintln(w, "the same numbers, and as close-on-exec as before")
 }
 
-// threads looks at what the kernel keeps of one thread, in parent and child.
-func threads(w io.Writer) {
-	type state struct {
-		name     string
-		affinity unix.CPUSet
-		mask     unix.Sigset_t
-	}
-	ask, answer := make(chan bool), make(chan state)
-	go func() {
-		runtime.LockOSThread()
-		name := []byte("a thread\x00")
-		must(0, unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
-		var one unix.CPUSet
-		one.Set(0)
-		must(0, unix.SchedSetaffinity(0, &one))
-		var mask unix.Sigset_t
-		mask.Val[0] = 1 << (uint(unix.SIGUSR2) - 1)
-		must(0, unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil))
-		for range ask {
-			var s state
-			name := make([]byte, 16)
-			must(0, unix.Prctl(unix.PR_GET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
-			s.name = unix.ByteSliceToString(name)
-			must(0, unix.SchedGetaffinity(0, &s.affinity))
-			must(0, unix.PthreadSigmask(unix.SIG_BLOCK, nil, &s.mask))
-			if unix.Gettid() == os.Getpid() {
-				s.name = "the leader"
-			}
-			answer <- s
-		}
-	}()
-	ask <- true
-	before := <-answer
-	run(forkall.Options{}, func() int {
-		ask <- true
-		if after := <-answer; after != before {
-			fmt.Fprintf(w, "%+v, before %+v\n", after, before)
-			return 1
-		}
-		fmt.Fprintln(w, "ids, names, processors and masks as before")
-		return 0
-	})
-}
-
 func parallel(w io.Writer) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
@@ -422,18 +379,19 @@ func blockedThread(w io.Writer) {
 	fmt.Fprintln(w, run(forkall.Options{}, func() int { return 0 }))
 }
 
-// largeHeap has 64 MB, and 1 GB in the long form.
+// largeHeap has 1 GB, of which every 16th page is touched, and every page in the long form.
 func largeHeap(w io.Writer) {
-	heap := make([]byte, 64<<20)
+	step := 16 * os.Getpagesize()
 	if os.Getenv(forksEnv) != "" {
-		heap = make([]byte, 1<<30)
+		step = os.Getpagesize()
 	}
-	for i := 0; i < len(heap); i += os.Getpagesize() {
+	heap := make([]byte, 1<<30)
+	for i := 0; i < len(heap); i += step {
 		heap[i] = 1
 	}
 	fmt.Fprintln(w, run(forkall.Options{}, func() int {
 		runtime.GC()
-		for i := 0; i < len(heap); i += os.Getpagesize() {
+		for i := 0; i < len(heap); i += step {
 			if heap[i] != 1 {
 				return 1
 			}

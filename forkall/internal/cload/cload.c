@@ -1,13 +1,16 @@
 //go:build linux
 
+#define _GNU_SOURCE
 #include "cload.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,4 +93,36 @@ int cload_vfork(int ready, int end)
 		if (errno != EINTR)
 			return errno;
 	return 0;
+}
+
+void cload_decoy(int ids)
+{
+	static _Thread_local void *volatile in_tls;
+	static void *g[512], *m[512];
+
+	memset(m, 0, sizeof m);
+	m[0] = g;
+	for (int i = 0; i < ids; i++)
+		m[10 + i] = (void *)syscall(SYS_gettid);
+	g[5] = m;
+	in_tls = g;
+	(void)in_tls;
+}
+
+/* since glibc 2.35 */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+#define RSEQ_LEAST 32
+#define RSEQ_SIGNATURE 0x53053053
+
+int cload_rseq(void)
+{
+	char *area;
+
+	if (&__rseq_size == NULL || __rseq_size == 0)
+		return ENOSYS;
+	area = (char *)pthread_self() + __rseq_offset; /* which is the TLS base on amd64 */
+	if (syscall(SYS_rseq, area, __rseq_size > RSEQ_LEAST ? __rseq_size : RSEQ_LEAST, 0, RSEQ_SIGNATURE) == 0)
+		return 0;
+	return errno;
 }

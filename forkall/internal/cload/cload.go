@@ -44,6 +44,14 @@ func Masked() (*atomic.Int64, error) {
 // writes one to ready before. The calling thread can't be interrupted meanwhile.
 func Vfork(ready, end int) error { return errno(C.cload_vfork(C.int(ready), C.int(end))) }
 
+// Decoy gives the calling thread, in its TLS, what looks like a g of Go's whose m has
+// the thread's id so many times.
+func Decoy(ids int) { C.cload_decoy(C.int(ids)) }
+
+// Rseq registers glibc's restartable sequences for the calling thread once more: EBUSY
+// says that they are, ENOSYS that glibc has none.
+func Rseq() error { return errno(C.cload_rseq()) }
+
 func errno(e C.int) error {
 	if e == 0 {
 		return nil

@@ -29,4 +29,18 @@ int cload_masked(int64_t *progress);
  */
 int cload_vfork(int ready, int end);
 
+/*
+ * cload_decoy gives the calling thread a word of TLS that looks like one of Go's: it
+ * points at memory like a runtime.g, which points at memory like a runtime.m, in which
+ * the thread's id stands so many times.
+ */
+void cload_decoy(int ids);
+
+/*
+ * cload_rseq registers glibc's restartable sequences for the calling thread, as glibc
+ * did when it made the thread. Returns an errno: EBUSY when they are registered, ENOSYS
+ * when glibc hasn't got them.
+ */
+int cload_rseq(void);
+
 #endif
