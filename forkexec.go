@@ -35,6 +35,8 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 //   - The program's descriptors and a low RLIMIT_NOFILE don't get in each other's
 //     way, and neither do they with closed standard descriptors.
 //   - The caller stays dumpable when the program's credentials are others.
+//   - A number in Files above the largest int32 is EBADF. There its lower half is taken
+//     for the descriptor.
 //   - With id maps and no user namespace there is an error instead of a parent that
 //     waits for ever, and with an empty id map instead of a child that dies unseen.
 //   - An ambient capability above 63 is EINVAL instead of a crash of the child.

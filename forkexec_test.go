@@ -310,8 +310,11 @@ func TestForkExecRestoresNofile(t *testing.T) {
 		t.Fatalf("%v\n%s", err, got)
 	}
 	want := "fork 256\nvfork 256\nspawn 511\nsyscall 256\nhelper 256\nchanged: fork 300\nvfork 300\nspawn 300\nsyscall 300\nhelper 300\n"
+	for _, m := range rawfork.Methods() {
+		want += fmt.Sprintf("%v: 301 files EBADF, 600 files EBADF\n", m)
+	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("soft limits (-want +got):\n%s", diff)
+		t.Errorf("soft limits, and more files than they allow (-want +got):\n%s", diff)
 	}
 }
 
@@ -328,6 +331,22 @@ func startWithNofile() {
 		fmt.Println(err)
 	}
 	printNofile()
+	printAboveNofile()
+}
+
+// printAboveNofile tells what comes of more files than the soft limit, which is 300, and
+// the hard one allow.
+func printAboveNofile() {
+	for _, m := range rawfork.Methods() {
+		try := func(n int) string {
+			pid, err := m.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{Files: make([]uintptr, n)})
+			if err == nil {
+				rawfork.Wait(pid)
+			}
+			return unix.ErrnoName(errno(err))
+		}
+		fmt.Printf("%v: 301 files %s, 600 files %s\n", m, try(301), try(600))
+	}
 }
 
 func printNofile() {
@@ -501,6 +520,20 @@ func wantUnsupported(t *testing.T, err error, attribute string) {
 	var e *rawfork.ExecError
 	if !errors.As(err, &e) || !errors.Is(err, errors.ErrUnsupported) || e.Step != attribute {
 		t.Errorf("got %v, want unsupported %s", err, attribute)
+	}
+}
+
+// syscall.ForkExec takes the lower half of such a number for the descriptor.
+func TestForkExecLargeDescriptor(t *testing.T) {
+	startHelper(t)
+	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByVfork, rawfork.BySpawn, rawfork.ByHelper} {
+		for _, fd := range []uintptr{1 << 31, 1 << 32, 1<<32 + 1, ^uintptr(0) - 1} {
+			_, err := m.ForkExec("/bin/true", nil, &syscall.ProcAttr{Files: []uintptr{0, fd}})
+			var e *rawfork.ExecError
+			if !errors.As(err, &e) || e.Step != "Files[1]" || e.Err != syscall.EBADF {
+				t.Errorf("%v with descriptor %d: %v, want EBADF at Files[1]", m, fd, err)
+			}
+		}
 	}
 }
 

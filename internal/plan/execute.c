@@ -247,13 +247,19 @@ static int set_pdeathsig(const struct rawfork_image *im)
 	return RAWFORK_NO_STEP;
 }
 
-/* free_up moves *fd to a free descriptor from first on. */
+/*
+ * free_up moves *fd to a free descriptor from first on. Where RLIMIT_NOFILE leaves none,
+ * fcntl says EINVAL or EMFILE: EBADF is what dup3 says, by which syscall.ForkExec moves.
+ */
 static int free_up(int32_t *fd, int first)
 {
 	int moved = syscall(SYS_fcntl, *fd, F_DUPFD_CLOEXEC, first);
 
-	if (moved < 0)
+	if (moved < 0) {
+		if (errno == EINVAL || errno == EMFILE)
+			errno = EBADF;
 		return -1;
+	}
 	*fd = moved;
 	return 0;
 }

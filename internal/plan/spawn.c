@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -19,9 +20,12 @@ static int add_files(const struct rawfork_image *im, posix_spawn_file_actions_t 
 {
 	int n = im->plan->nfiles, next = n < 3 ? 3 : n, first, i, error = 0;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
+		if (im->files[i] > INT_MAX - n) /* no process has it, and next must be an int */
+			return EBADF;
 		if (im->files[i] >= next)
 			next = im->files[i] + 1;
+	}
 	first = next;
 	for (i = 0; i < n && !error; i++) {
 		if (im->files[i] >= 0 && im->files[i] < i) {

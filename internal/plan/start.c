@@ -209,9 +209,11 @@ static long clone_on_stack(long number, long a1, long a2, long a3, void (*run)(s
 #endif
 }
 
-/* legacy_clone is clone(2), which has one argument for the pidfd and for the
- * parent's copy of the pid. It leaves birth's gone alone. With run, the child runs it on the arguments' stack, and
- * an error is returned, without it in errno: as by what it calls. */
+/*
+ * legacy_clone is clone(2), which has one argument for the pidfd and for the parent's
+ * copy of the pid. It leaves birth's gone alone. With run, the child runs that on the
+ * arguments' stack, and an error is returned as by clone_on_stack, not put into errno.
+ */
 static long legacy_clone(const struct clone3_args *a, void (*run)(struct start *), struct start *s)
 {
 	unsigned long flags = (a->flags & ~CLONE_CHILD_CLEARTID_FLAG) | a->exit_signal, stack = a->stack + a->stack_size;
