@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -40,7 +41,9 @@ type stage struct {
 	root   string    // a directory in which the same programs are
 	group  int       // a process group of this session
 	tty    uintptr   // a terminal of no session
-	cgroup int       // -1 where there are none
+	cgroup int       // -1 where there is none
+	// Why there is no cgroup.
+	noCgroup string
 	// The pause programs by the number of the descriptor that they write to.
 	programs map[int]string
 }
@@ -66,7 +69,7 @@ func newStage(t *testing.T) *stage {
 		}
 	}
 	s.group = startGroup(t)
-	s.cgroup = makeCgroup(t)
+	s.cgroup, s.noCgroup = makeCgroup(t)
 	return s
 }
 
@@ -109,8 +112,9 @@ func startGroup(t *testing.T) (pgid int) {
 	return pid
 }
 
-// makeCgroup makes a cgroup of version 2 and opens it.
-func makeCgroup(t *testing.T) int {
+// makeCgroup makes a cgroup of version 2 and opens it, or says why it can't.
+func makeCgroup(t *testing.T) (fd int, why string) {
+	why = "cgroup2 is not mounted"
 	for _, mount := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
 		var fs unix.Statfs_t
 		if unix.Statfs(mount, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
@@ -118,6 +122,7 @@ func makeCgroup(t *testing.T) int {
 		}
 		dir, err := os.MkdirTemp(mount, "rawfork-test")
 		if err != nil {
+			why = err.Error()
 			continue
 		}
 		t.Cleanup(func() { os.Remove(dir) })
@@ -126,9 +131,9 @@ func makeCgroup(t *testing.T) int {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { f.Close() })
-		return int(f.Fd())
+		return int(f.Fd()), ""
 	}
-	return -1
+	return -1, why
 }
 
 // An attribute sets some fields of a ProcAttr, by chance where there is a choice.
@@ -137,7 +142,7 @@ type attribute func(s *stage, attr *syscall.ProcAttr, random *rand.Rand)
 func pick[T any](random *rand.Rand, from ...T) T { return from[random.IntN(len(from))] }
 
 var namespaces = []uintptr{syscall.CLONE_NEWNS, syscall.CLONE_NEWUTS, syscall.CLONE_NEWIPC,
-	syscall.CLONE_NEWPID, syscall.CLONE_NEWNET, syscall.CLONE_NEWCGROUP}
+	syscall.CLONE_NEWPID, syscall.CLONE_NEWNET, syscall.CLONE_NEWCGROUP, unix.CLONE_NEWTIME}
 
 var attributes = map[string]attribute{
 	"Dir": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) { a.Dir = pick(r, "/", "/usr", ".", "/proc/self") },
@@ -171,6 +176,10 @@ var attributes = map[string]attribute{
 		a.Files = append(slices.Clone(a.Files), s.tty)
 		a.Sys.Setsid, a.Sys.Setctty, a.Sys.Ctty, a.Sys.Foreground = true, true, len(a.Files)-1, false
 	},
+	// On a terminal that is the session's own: TestForkExecStateOnTerminal.
+	"Foreground": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) {
+		a.Sys.Foreground, a.Sys.Ctty = true, 0
+	},
 	"Noctty": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.Noctty = true },
 	"Pdeathsig": func(_ *stage, a *syscall.ProcAttr, r *rand.Rand) {
 		a.Sys.Pdeathsig = pick(r, syscall.SIGTERM, syscall.SIGKILL)
@@ -191,7 +200,7 @@ var attributes = map[string]attribute{
 		a.Sys.AmbientCaps = pick(r, []uintptr{10}, []uintptr{0, 12, 40}, []uintptr{21})
 	},
 	"UseCgroupFD": func(s *stage, a *syscall.ProcAttr, _ *rand.Rand) {
-		a.Sys.UseCgroupFD, a.Sys.CgroupFD = s.cgroup >= 0, s.cgroup
+		a.Sys.UseCgroupFD, a.Sys.CgroupFD = true, s.cgroup
 	},
 	"PidFD": func(_ *stage, a *syscall.ProcAttr, _ *rand.Rand) { a.Sys.PidFD = new(int) },
 }
@@ -222,6 +231,11 @@ func TestForkExecState(t *testing.T) {
 	oddSignals(t)
 
 	names := slices.Sorted(maps.Keys(attributes))
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "Foreground" })
+	if s.cgroup < 0 {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "UseCgroupFD" })
+		t.Run("UseCgroupFD", func(t *testing.T) { t.Skip(s.noCgroup) })
+	}
 	random := rand.New(rand.NewPCG(seed, 0))
 	sets := [][]string{nil}
 	for _, name := range names {
@@ -230,18 +244,9 @@ func TestForkExecState(t *testing.T) {
 		}
 	}
 	for range tries(combinations/10, combinations, combinations) {
-		var set []string
-		for _, i := range random.Perm(len(names))[:2+random.IntN(4)] {
-			set = append(set, names[i])
-		}
-		slices.Sort(set)
-		sets = append(sets, set)
+		sets = append(sets, someOf(names, 2+random.IntN(4), random))
 	}
-	done := map[string]int{}
-	for i, set := range sets {
-		s.compare(t, fmt.Sprintf("%d: %s", i, strings.Join(set, ", ")), set, random.Uint64(), done)
-	}
-	t.Logf("%d sets of attributes: %v", len(sets), done)
+	done := s.compareAll(t, sets, random)
 	if os.Geteuid() != 0 { // most sets have an attribute that needs a capability
 		if done["fork"] < len(sets)/10 || done["helper"] < len(sets)/10 {
 			t.Error("too many sets are errors or can't be done")
@@ -251,6 +256,73 @@ func TestForkExecState(t *testing.T) {
 	if done["fork"] < len(sets)/2 || done["helper"] < len(sets)/3 || done["spawn"] < min(10, len(sets)/10) {
 		t.Error("too many sets are errors or can't be done")
 	}
+}
+
+// someOf picks n of the names.
+func someOf(names []string, n int, random *rand.Rand) (set []string) {
+	for _, i := range random.Perm(len(names))[:n] {
+		set = append(set, names[i])
+	}
+	slices.Sort(set)
+	return set
+}
+
+// compareAll compares the programs that are started with each set of attributes. It
+// returns how many were started by each method, and how many are errors.
+func (s *stage) compareAll(t *testing.T, sets [][]string, random *rand.Rand) (done map[string]int) {
+	done = map[string]int{}
+	for i, set := range sets {
+		s.compare(t, fmt.Sprintf("%d: %s", i, strings.Join(set, ", ")), set, random.Uint64(), done)
+	}
+	t.Logf("%d sets of attributes: %v", len(sets), done)
+	return done
+}
+
+// onTerminal is set in the environment of the test process that leads a session whose
+// terminal is its descriptor 0.
+const onTerminal = "RAWFORK_TEST_ON_TERMINAL"
+
+// The same with Foreground and Noctty, which need a terminal that is the session's own:
+// alone, and with random sets of the other attributes. This test starts itself there.
+func TestForkExecStateOnTerminal(t *testing.T) {
+	if os.Getenv(onTerminal) == "" {
+		startOnOwnTerminal(t)
+		return
+	}
+	runtime.LockOSThread() // for Ptrace, Pdeathsig and the signal mask
+	defer runtime.UnlockOSThread()
+	s := newStage(t)
+	startHelper(t)
+	oddSignals(t)
+
+	others := slices.Sorted(maps.Keys(attributes))
+	others = slices.DeleteFunc(others, func(name string) bool {
+		return name == "Foreground" || name == "Setctty" || name == "Setsid" || name == "UseCgroupFD" && s.cgroup < 0
+	})
+	random := rand.New(rand.NewPCG(seed, 0))
+	sets := [][]string{nil, {"Foreground"}, {"Noctty"}, {"Foreground", "Noctty"}, {"Foreground", "Setsid"}, {"Foreground", "Setpgid"}}
+	for range tries(5, 20, 100) {
+		sets = append(sets, append(someOf(others, 1+random.IntN(3), random), "Foreground"))
+	}
+	done := s.compareAll(t, sets, random)
+	if os.Geteuid() == 0 && done["fork"] < len(sets)/2 || done["fork"] < 5 || done["helper"] < 5 {
+		t.Error("too many sets are errors or can't be done")
+	}
+}
+
+// startOnOwnTerminal has the test run in a process that leads a session on a new terminal.
+func startOnOwnTerminal(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m",
+		fmt.Sprintf("-test.short=%t", testing.Short()))
+	cmd.Env = append(os.Environ(), onTerminal+"=1")
+	cmd.Stdin = openTerminal(t)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	said, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(said), "--- PASS: "+t.Name()) {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	t.Logf("%s", said)
 }
 
 // oddSignals gives this thread and process a mask and dispositions that a program
@@ -381,6 +453,11 @@ func (s *stage) program(t *testing.T, ready int) string {
 // start starts the program, reads its state once it is ready, and ends it.
 func (s *stage) start(t *testing.T, m rawfork.Method, path string, attr *syscall.ProcAttr) (*procstate.State, error) {
 	t.Helper()
+	if os.Getenv(onTerminal) != "" { // the program before may have been in the foreground
+		if err := unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, syscall.Getpgrp()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	pid, err := m.ForkExec(path, []string{"program", "", "x"}, attr)
 	if err != nil {
 		return nil, err
