@@ -27,8 +27,9 @@ list of its own, with the values.
 To have something to inherit, the parent has a blocked signal pending, another
 ignored, a timer, file locks, and memory with advice on fork.
 
-A name without brackets stands for all of its kind that no way has changed. Left
-out is what changes by itself: sizes of memory, and whether the process runs. In
+A name without brackets stands for all of its kind that no way has changed, and
+"-" for what a way hasn't got: after an exec all mappings are new and count as
+one field, as does what no way has changed. Left out is what changes by itself: sizes of memory, and whether the process runs. In
 a pipe each field is one line, however long.`,
 		Example: `  rawfork diff
   rawfork diff child

@@ -31,6 +31,9 @@ status is the program's: 128 and the signal's number when a signal ended it, 127
 when there is no such program, 126 when it can't be run. Of several runs it is
 that of the first that failed. Ctrl-C ends the program, and rawfork reports.
 
+An executable file of a format that the kernel doesn't know, as a script without
+a first line "#!", is run by /bin/sh, as a shell and execvp(3) do it.
+
 "< 1.7 MB" says that the program's own peak is below what its process held at
 the time of the exec, which the kernel counts in. With --method spawn the
 program starts with the soft limit on open files (ulimit -n) that every Go

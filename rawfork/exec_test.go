@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,17 +40,18 @@ func TestExec(t *testing.T) {
 		{"without --", []string{"echo", "--json", "-n", "1"}, 0, "--json -n 1\n", report("echo --json -n 1: exit status 0")},
 		{"status", []string{"--", "sh", "-c", "exit 3"}, 3, "", report("sh -c exit 3: exit status 3")},
 		{"signal", []string{"--", "sh", "-c", "kill -KILL $$"}, 137, "", report(`sh .*: killed by SIGKILL \(killed\)`)},
-		{"control characters", []string{"--", "true", "\x1b[2J"}, 0, "", report(`true \?\[2J: exit status 0`)},
+		{"control characters", []string{"--", "true", "\x1b[2J"}, 0, "", report(`true \\x1b\[2J: exit status 0`)},
 		{"path", []string{"--", dir + "/script", "x"}, 5, dir + "/script x\n", report(".*: exit status 5")},
 		{"PATH", []string{"--", "script"}, 5, dir + "/script \n", report("script: exit status 5")},
 		{"PATH beyond a directory", []string{"--", "true"}, 0, "", report("true: exit status 0")},
 		{"PATH beyond a plain file", []string{"--", "cat", "/dev/null"}, 0, "", report("cat /dev/null: exit status 0")},
 		{"not in PATH", []string{"--", "no-such-program"}, 127, "", "rawfork: exec: no-such-program: not in PATH: no such file or directory\n"},
+		{"control characters in what isn't there", []string{"--", "\x1b[2J\xff"}, 127, "", `rawfork: exec: \\x1b\[2J\\xff: not in PATH: no such file or directory` + "\n"},
 		{"no name", []string{"--", ""}, 127, "", "rawfork: exec: .*no such file or directory\n"},
-		{"no file", []string{"--", dir + "/none"}, 127, "", "rawfork: exec: .*/none: no such file or directory\n"},
-		{"below a file", []string{"--", dir + "/plain/x"}, 127, "", "rawfork: exec: .*: not a directory\n"},
-		{"directory", []string{"--", dir}, 126, "", "rawfork: exec: .*: is a directory\n"},
-		{"not executable", []string{"--", dir + "/plain"}, 126, "", "rawfork: exec: .*/plain: permission denied\n"},
+		{"no file", []string{"--", dir + "/none"}, 127, "", "rawfork: exec: fork/exec .*/none: execve: no such file or directory\n"},
+		{"below a file", []string{"--", dir + "/plain/x"}, 127, "", "rawfork: exec: fork/exec .*: execve: not a directory\n"},
+		{"directory", []string{"--", dir}, 126, "", "rawfork: exec: fork/exec .*: execve: permission denied\n"},
+		{"not executable", []string{"--", dir + "/plain"}, 126, "", "rawfork: exec: fork/exec .*/plain: execve: permission denied\n"},
 		{"not executable in PATH", []string{"--", "plain"}, 126, "", "rawfork: exec: plain: in PATH, but: permission denied\n"},
 		{"no interpreter", []string{"--", dir + "/broken"}, 127, "", "rawfork: exec: fork/exec .*/broken: execve: no such file or directory\n"},
 	} {
@@ -104,20 +106,27 @@ func TestExecByMethod(t *testing.T) {
 	if err := os.WriteFile(text, []byte("exit 5\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	step := map[rawfork.Method]string{rawfork.ByFork: "execve: ", rawfork.ByVfork: "execve: ",
+		rawfork.BySpawn: "posix_spawn: ", rawfork.BySyscall: "", rawfork.ByHelper: "execve: "}
 	for _, m := range rawfork.Methods() {
 		t.Run(m.String(), func(t *testing.T) {
 			for _, test := range []struct {
 				program []string
 				code    int
+				stderr  string // the beginning of an error
 			}{
-				{[]string{"sh", "-c", "exit 3"}, 3},
-				{[]string{text}, 5}, // of no format: the shell's
-				{[]string{"no-such-program"}, 127},
+				{[]string{"sh", "-c", "exit 3"}, 3, ""},
+				{[]string{text}, 5, ""}, // of no format: the shell's
+				{[]string{"no-such-program"}, 127, "rawfork: exec: no-such-program: not in PATH: "},
+				{[]string{"/nope"}, 127, fmt.Sprintf("rawfork: exec: %v/exec /nope: %sno such file or directory\n", m, step[m])},
 			} {
 				args := append([]string{"exec", "-method", m.String(), "-json", "--"}, test.program...)
 				code, stdout, stderr := run(t, command(t, args...))
 				if code != test.code || stdout != "" {
 					t.Errorf("%v: exit status %d, want %d; stdout %q, stderr %q", test.program, code, test.code, stdout, stderr)
+				}
+				if !strings.HasPrefix(stderr, test.stderr) {
+					t.Errorf("%v: stderr %q, want %q", test.program, stderr, test.stderr)
 				}
 				if want := `"method": "` + m.String() + `"`; test.code != 127 && !strings.Contains(stderr, want) {
 					t.Errorf("no %s in %s", want, stderr)

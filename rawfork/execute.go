@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"rawfork/internal/text"
 )
 
 // The exit statuses of rawfork itself. exec also ends with those of its program.
@@ -121,6 +123,8 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("no command %q", args[0])
 }
 
+// oneLine is an error as one line, without what a name that a user gave would do to a
+// terminal.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	return text.Printable(strings.Join(strings.Fields(err.Error()), " "))
 }

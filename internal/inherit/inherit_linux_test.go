@@ -165,6 +165,7 @@ func TestText(t *testing.T) {
 			{"PID", New, "1", "3"}, {"Env[A]", Kept, "a", "a"}, {"Env[B]", Kept, "b", "b"},
 			{"Limits[x]", Kept, "1", "1"}, {"Limits[y]", Reset, "2", "3"}, {"Maps", New, "9", "1"}}},
 	}
+	long := []Report{{Way: Way{Name: "child"}, Fields: []Field{{"Maps[000000001000 /lib/a library called äöü]", Gone, "m", ""}}}}
 	for _, test := range []struct {
 		name  string
 		lines []string
@@ -176,8 +177,14 @@ PID       new      new
 Env       kept     kept
 Limits    kept     kept
 Limits[y] kept     reset
-Maps[1]   gone
-Maps               new`},
+Maps[1]   gone     -
+Maps      -        new`},
+		{"long name", Table(long, text.Style{}), `
+                                             child
+Maps[000000001000 /lib/a library called äöü] gone`},
+		{"long name on a terminal", Table(long, text.Style{Width: 80}), `
+                          child
+Maps[000000001000 /lib/a… gone`},
 		{"narrow", Table(reports, text.Style{Width: 24}), `
 PID: new
 Env: kept

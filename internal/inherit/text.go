@@ -20,17 +20,20 @@ func (r Report) Lines(style text.Style) []string {
 	return lines
 }
 
-// Table sets the words of all reports side by side, one line a field. Where the
-// columns have no room, it puts them into words.
+// Table sets the words of all reports side by side, one line a field, "-" where a report
+// hasn't got it. At a limited width long names are cut; where the columns have no room,
+// it puts them into words.
 func Table(reports []Report, style text.Style) []string {
 	const column = 9
 	list, left := rows(reports), 0
 	for _, row := range list {
-		left = max(left, len(row.name)+1)
+		left = max(left, len([]rune(row.name))+1)
 	}
-	left = min(left, 26)
-	if style.Width > 0 && left+column*len(reports) > style.Width {
-		return inWords(list, reports, style)
+	if style.Width > 0 {
+		left = min(left, 26)
+		if left+column*len(reports) > style.Width {
+			return inWords(list, reports, style)
+		}
 	}
 	heading := fmt.Sprintf("%-*s", left, "")
 	for _, r := range reports {
@@ -39,11 +42,14 @@ func Table(reports []Report, style text.Style) []string {
 	lines := []string{style.Bold(strings.TrimRight(heading, " "))}
 	for _, row := range list {
 		name := row.name
-		if len(name) >= left {
-			name = name[:left-2] + "…"
+		if runes := []rune(name); len(runes) >= left {
+			name = string(runes[:left-2]) + "…"
 		}
 		line := name + strings.Repeat(" ", left-len([]rune(name)))
 		for i, word := range row.words {
+			if word == "" {
+				word = none
+			}
 			padding := strings.Repeat(" ", column-len(word))
 			if i == len(row.words)-1 {
 				padding = ""
@@ -54,6 +60,9 @@ func Table(reports []Report, style text.Style) []string {
 	}
 	return lines
 }
+
+// none stands in a table for a field that a report hasn't got.
+const none Word = "-"
 
 // inWords is a table for a narrow terminal.
 func inWords(list []row, reports []Report, style text.Style) []string {
@@ -82,7 +91,7 @@ func inWords(list []row, reports []Report, style text.Style) []string {
 
 func (w Word) mark(style text.Style) func(string) string {
 	switch w {
-	case Kept:
+	case Kept, none:
 		return style.Faint
 	case Gone:
 		return style.Bad

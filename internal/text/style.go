@@ -2,7 +2,11 @@
 // lines that fit a terminal.
 package text
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 // A Style is how text is set. The zero value is plain and doesn't wrap.
 type Style struct {
@@ -78,6 +82,23 @@ func (s Style) wrap(words []string, first, rest string) []string {
 		line, empty = line+word, false
 	}
 	return append(lines, line)
+}
+
+// Printable is text of a user's without what would move a terminal's cursor or colour it:
+// each character that isn't printable, and each byte that is none, stands as in a string of
+// Go, such as \x1b.
+func Printable(text string) string {
+	var b strings.Builder
+	for text != "" {
+		r, size := utf8.DecodeRuneInString(text)
+		if strconv.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(text[:size])
+		} else {
+			b.WriteString(strings.Trim(strconv.Quote(text[:size]), `"`))
+		}
+		text = text[size:]
+	}
+	return b.String()
 }
 
 // columns counts runes: nothing here is written wider than one column.

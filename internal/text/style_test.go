@@ -66,3 +66,17 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                       "",
+		`plain "text" \ äö →`:    `plain "text" \ äö →`,
+		"\x1b[2J\a\r\n\t\x7f":    `\x1b[2J\a\r\n\t\x7f`,
+		"\u009b1m\u202e\xff\xfe": `\u009b1m\u202e\xff\xfe`,
+		"\ufffd":                 "\ufffd",
+	} {
+		if diff := cmp.Diff(want, Printable(text)); diff != "" {
+			t.Errorf("Printable(%q) (-want +got):\n%s", text, diff)
+		}
+	}
+}

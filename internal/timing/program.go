@@ -22,27 +22,28 @@ type Program struct {
 	By rawfork.Method
 }
 
-// Find finds the program argv[0] as a shell does: a name with a slash is a path,
-// any other is searched for in the directories of PATH. A program that is not
-// there is an error that wraps ENOENT; one that is there and can't be run wraps
-// another errno, EACCES or EISDIR.
+// Find finds the program argv[0] as a shell does: a name with a slash is a path, of
+// which [Program.Run] says what is wrong with it; any other is searched for in the
+// directories of PATH. One that is in none is an error that wraps ENOENT; one that is
+// there and can't be run wraps EACCES.
 func Find(argv []string) (*Program, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return nil, fmt.Errorf("no name of a program: %w", syscall.ENOENT)
 	}
 	name := argv[0]
 	if strings.Contains(name, "/") {
-		return prepare(name, argv)
+		return &Program{Path: name, Argv: argv}, nil
 	}
 	denied := false
 	for _, dir := range strings.Split(searchPath(), ":") {
 		if dir == "" {
 			dir = "."
 		}
-		program, err := prepare(dir+"/"+name, argv)
+		path := dir + "/" + name
+		_, err := child.PrepareImage(path, argv, nil) // tells early of what can't be run
 		switch {
 		case err == nil:
-			return program, nil
+			return &Program{Path: path, Argv: argv}, nil
 		case errors.Is(err, syscall.EINVAL):
 			return nil, err // an argument is wrong: no other directory mends that
 		case errors.Is(err, syscall.EACCES):
@@ -61,12 +62,4 @@ func searchPath() string {
 		return path
 	}
 	return "/bin:/usr/bin"
-}
-
-// prepare tells early of what can't be run.
-func prepare(path string, argv []string) (*Program, error) {
-	if _, err := child.PrepareImage(path, argv, os.Environ()); err != nil {
-		return nil, err
-	}
-	return &Program{Path: path, Argv: argv}, nil
 }

@@ -97,7 +97,7 @@ func (s Series) Text(style text.Style) string {
 		end = style.Bad(s.ends())
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", style.Bold(printable(title)), end)
+	fmt.Fprintf(&b, "%s: %s\n", style.Bold(text.Printable(title)), end)
 	if len(s.Runs) > 1 {
 		fmt.Fprintf(&b, "  %-7s%11s%11s%11s\n", "", "min", "median", "max")
 	}
@@ -159,14 +159,4 @@ func (s Series) showPeak(peak int64) string {
 		mark = "< "
 	}
 	return fmt.Sprintf("%s%.1f MB", mark, float64(peak)/1e6)
-}
-
-// printable keeps control characters in arguments from the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }
