@@ -166,6 +166,7 @@ func benchServe(w io.Writer, rounds int) error {
 	}
 	const (
 		sameShape, bare, prefork = "C, fork, reaps and counts", "C, fork, SIGCHLD ignored", "C, prefork"
+		handsOver                = "C, prefork, hand over"
 		large, busy              = "the same C, as large", "as large, with its writes"
 		python                   = "Python, ForkingTCPServer"
 	)
@@ -190,8 +191,9 @@ func benchServe(w io.Writer, rounds int) error {
 			one("serve.Server, Go", self(playGo), "", ""),
 			one("serve.Server, ready Go", self(playReady), "", ""),
 			one("serve.Pool, accept", self(playPool), prefork, "target ≥ 0.9"),
-			one("serve.Pool, hand over", self(playHandOver), prefork, ""),
 			one(prefork, exec.Command(filepath.Join(dir, "prefork"), fmt.Sprint(poolChildren)), "", ""),
+			one("serve.Pool, hand over", self(playHandOver), handsOver, "target ≥ 0.9"),
+			one(handsOver, exec.Command(filepath.Join(dir, "prefork"), fmt.Sprint(poolChildren), "hand over"), "", ""),
 			one("goroutines", self(playGoroutines), "", ""),
 		}
 		if noPython == nil {

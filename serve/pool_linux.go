@@ -4,7 +4,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -36,6 +35,7 @@ type poolState struct {
 	started   bool
 	listeners []net.Listener
 	reaper    *reap.Reaper
+	sources   []int // duplicates of the listeners' descriptors
 	current   *generation
 	members   map[int]*member
 	exits     []reap.Exit    // that manage hasn't seen
@@ -47,6 +47,7 @@ type poolState struct {
 	memory []byte
 	tokens float64 // for children in place of those that died
 	filled time.Time
+	wake   int // an eventfd, for handOver: a generation has been stopped, or accepting is to be
 }
 
 // generation is the children that one start or reload has made.
@@ -56,8 +57,7 @@ type generation struct {
 	members   int     // that have not been reaped
 	missing   []int   // the seats that nobody sits on
 	children  int     // the descriptor that its children have: see seat.stop
-	ours      int     // the other end; -1 when it is closed
-	handOver  *os.File
+	ours      int     // the other end, until isStopped
 	isStopped bool
 }
 
@@ -95,8 +95,11 @@ func (p *Pool) init() {
 // be forked at the start, the error is the fork's. Later Serve logs that, waits, and
 // tries again.
 //
-// Ownership: the listeners are closed by Shutdown, and stay the caller's when Serve
-// returns another error.
+// Ownership: the listeners are the pool's until Serve returns. Nobody else may accept
+// from them, and would wait for ever: Serve takes them out of package net's poller, which
+// would wake this process for each connection that a child accepts. Shutdown closes them;
+// they stay the caller's, as they were, when Serve returns another error. One that
+// somebody else closes is served on, from a duplicate.
 func (p *Pool) Serve(listeners ...net.Listener) error {
 	p.init()
 	if err := p.Check(listeners...); err != nil {
@@ -148,70 +151,64 @@ func (p *Pool) manage() (err error) {
 	s.reaper = reaper
 	s.tokens, s.filled = float64(p.Children), time.Now()
 
-	sources, err := p.sources()
-	if err != nil {
+	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("pool: %w", os.NewSyscallError("eventfd2", err))
+	}
+	defer rawcall.Close(s.wake)
+	defer p.closeSources()
+	if err := p.openSources(); err != nil {
 		return fmt.Errorf("pool: %w", err)
 	}
 	first, err := p.generate(0)
 	if err != nil {
-		for _, source := range sources {
-			source.Close()
-		}
 		p.drain()
 		return fmt.Errorf("pool: %w", err)
 	}
 	s.mu.Lock()
 	s.current = first
 	s.mu.Unlock()
-	accepted := p.accept(sources)
+	for _, listener := range s.listeners {
+		rawfork.WithFD(listener, leaveToChildren) // one that is closed is watched by nobody
+	}
+	accepted := make(chan struct{})
+	if p.HandOver {
+		go func() { defer close(accepted); p.handOver() }()
+	} else {
+		close(accepted)
+	}
 	p.run()
 	for _, listener := range s.listeners {
 		listener.Close()
 	}
-	for _, source := range sources {
-		source.Close()
-	}
+	rawcall.Add(s.wake)
 	p.handOverRest(accepted)
 	p.stopGeneration(s.current)
 	p.drain()
 	return ErrServerClosed
 }
 
-// sources are what connections are accepted from: duplicates of the listeners with
-// HandOver, else none.
-func (p *Pool) sources() (sources []*os.File, err error) {
+// openSources makes the duplicates of the listeners.
+func (p *Pool) openSources() error {
 	for _, listener := range p.state.listeners {
-		err = rawfork.WithFD(listener, func(fd int) error {
+		err := rawfork.WithFD(listener, func(fd int) error {
 			handDown(fd)
-			if !p.HandOver {
-				return nil
-			}
 			own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 			if err == nil {
-				sources = append(sources, os.NewFile(uintptr(own), "listener"))
+				p.state.sources = append(p.state.sources, own)
 			}
 			return os.NewSyscallError("fcntl", err)
 		})
 		if err != nil {
-			for _, source := range sources {
-				source.Close()
-			}
-			return nil, err
+			return err
 		}
 	}
-	return sources, nil
+	return nil
 }
 
-// accept hands the connections of sources over until these are closed; then accepted
-// is.
-func (p *Pool) accept(sources []*os.File) (accepted chan struct{}) {
-	accepted = make(chan struct{})
-	var all sync.WaitGroup
-	for _, source := range sources {
-		all.Go(func() { p.handOver(source) })
+func (p *Pool) closeSources() {
+	for _, source := range p.state.sources {
+		rawcall.Close(source)
 	}
-	go func() { all.Wait(); close(accepted) }()
-	return accepted
 }
 
 // handOverRest waits until the connections that were accepted have been handed over,
@@ -220,7 +217,7 @@ func (p *Pool) handOverRest(accepted chan struct{}) {
 	for {
 		p.bury()
 		if p.Counts().Children == 0 {
-			p.stopGeneration(p.state.current)
+			p.stopGeneration(p.state.current) // and wakes send
 			<-accepted
 			return
 		}
@@ -235,8 +232,8 @@ func (p *Pool) handOverRest(accepted chan struct{}) {
 // run keeps the pool full until the shutdown.
 func (p *Pool) run() {
 	s := &p.state
-	var back time.Duration // how long to wait after a fork that failed
-	for {
+	var back time.Duration      // how long to wait after a fork that failed
+	for !isClosed(s.stopping) { // select takes any case that is ready
 		again := p.refill(&back)
 		var timer <-chan time.Time
 		if again > 0 {
@@ -245,7 +242,7 @@ func (p *Pool) run() {
 		select {
 		case <-s.changed:
 			p.bury()
-		case <-timer:
+		case <-timer: // for refill
 		case reply := <-s.reloads:
 			reply <- p.reload()
 		case <-s.stopping:
@@ -268,22 +265,16 @@ func (p *Pool) drain() {
 // generate makes a generation with all its children, or none.
 func (p *Pool) generate(number int) (g *generation, err error) {
 	g = &generation{number: number, children: -1, ours: -1}
-	pair := make([]int, 2)
+	var pair [2]int
 	if p.HandOver {
-		var sockets [2]int
-		sockets, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-		copy(pair, sockets[:])
+		pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	} else {
-		err = unix.Pipe2(pair, unix.O_CLOEXEC)
+		err = unix.Pipe2(pair[:], unix.O_CLOEXEC)
 	}
 	if err != nil {
 		return nil, err
 	}
 	g.children, g.ours = pair[0], pair[1]
-	if p.HandOver {
-		unix.SetNonblock(g.ours, true) // for the runtime's poller
-		g.handOver = os.NewFile(uintptr(g.ours), "connections")
-	}
 	g.stopping = (*uint64)(unsafe.Pointer(&p.state.memory[16*maxPool+8*(number%4096)]))
 	atomic.StoreUint64(g.stopping, 0)
 	for seat := range p.Children {
@@ -310,15 +301,11 @@ func (p *Pool) fork(g *generation, number int) error {
 	}
 	copy(seat.keep[:], []int{0, 1, 2, g.children, -1})
 	copy(seat.keep[5:], p.Keep) // the rest stays 0, which is kept anyway
-	var pid int
-	err := rawfork.WithFD(s.listeners[number%len(s.listeners)], func(fd int) (err error) {
-		if !p.HandOver {
-			seat.listener = fd
-		}
+	if !p.HandOver {
+		seat.listener = s.sources[number%len(s.sources)]
 		seat.keep[4] = seat.listener
-		pid, err = seat.fork()
-		return err
-	})
+	}
+	pid, err := seat.fork()
 	if err != nil {
 		return err
 	}
@@ -396,7 +383,7 @@ func (p *Pool) bury() {
 		case exit.Status.ExitStatus() == seatRecycled:
 			s.counts.Recycled++
 			s.tokens++ // it has earned its successor
-		case !g.isStopped:
+		case !g.isStopped && s.sent == 0:
 			s.counts.Died++
 			level = slog.LevelWarn
 		}
@@ -417,12 +404,11 @@ func (p *Pool) stopGeneration(g *generation) {
 		return
 	}
 	atomic.StoreUint64(g.stopping, 1)
+	p.state.mu.Lock() // send may be at work
 	g.isStopped = true
-	if g.handOver != nil {
-		g.handOver.Close()
-	} else {
-		unix.Close(g.ours)
-	}
+	rawcall.Close(g.ours)
+	p.state.mu.Unlock()
+	rawcall.Add(p.state.wake)
 	if g.members == 0 {
 		p.release(g)
 	}
@@ -431,7 +417,7 @@ func (p *Pool) stopGeneration(g *generation) {
 // release gives back what a generation without children has.
 func (p *Pool) release(g *generation) {
 	if g.children >= 0 {
-		unix.Close(g.children)
+		rawcall.Close(g.children)
 		g.children = -1
 	}
 }
@@ -538,77 +524,6 @@ func (p *Pool) count(change func(*PoolCounts)) {
 	p.state.mu.Lock()
 	defer p.state.mu.Unlock()
 	change(&p.state.counts)
-}
-
-// handOver accepts connections and sends them to whichever child takes the next, until
-// the listener, a duplicate of the caller's, is closed. Neither needs a [net.Conn].
-func (p *Pool) handOver(listener *os.File) {
-	raw, err := listener.SyscallConn()
-	if err != nil {
-		return // closed already
-	}
-	var back time.Duration
-	for {
-		var from peer
-		fd := -1
-		var acceptErr error
-		err := raw.Read(func(l uintptr) bool {
-			fd, acceptErr = rawcall.Accept(int(l), &from.raw)
-			return acceptErr != unix.EAGAIN
-		})
-		if err != nil {
-			return // closed
-		}
-		if hasNone(acceptErr) {
-			continue
-		}
-		if acceptErr != nil {
-			p.Log.Warn("accept", "err", os.NewSyscallError("accept4", acceptErr))
-			back = min(max(2*back, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(back):
-			case <-p.state.stopping:
-				return
-			}
-			continue
-		}
-		back = 0
-		if err := p.send(fd); err != nil {
-			p.Log.Error("dropped", "peer", from.addr(), "err", err)
-		}
-		rawcall.Close(fd)
-	}
-}
-
-// send sends a connection to the current generation.
-func (p *Pool) send(fd int) error {
-	for {
-		p.state.mu.Lock()
-		socket := p.state.current.handOver
-		p.state.mu.Unlock()
-		err := sendFD(socket, fd)
-		if !errors.Is(err, os.ErrClosed) || isClosed(p.state.stopping) {
-			return err
-		}
-		// A reload came in between.
-	}
-}
-
-// sendFD sends one descriptor, and waits while the socket is full.
-func sendFD(socket *os.File, fd int) error {
-	conn, err := socket.SyscallConn()
-	if err != nil {
-		return os.ErrClosed
-	}
-	var sendErr error
-	err = conn.Write(func(s uintptr) bool {
-		sendErr = unix.Sendmsg(int(s), []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
-		return sendErr != unix.EAGAIN && sendErr != unix.EINTR
-	})
-	if err != nil {
-		return os.ErrClosed // which the error of a File's Write doesn't say; it has no other
-	}
-	return os.NewSyscallError("sendmsg", sendErr)
 }
 
 func isClosed(c <-chan struct{}) bool {

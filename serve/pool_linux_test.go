@@ -3,12 +3,14 @@
 package serve_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rawfork"
 	"rawfork/child"
 	"rawfork/internal/forktest"
 	"rawfork/serve"
@@ -161,6 +164,45 @@ func TestPoolReplaces(t *testing.T) {
 	}
 }
 
+// A connection wakes no thread of the pool's process but that which hands it over; and a
+// listener that somebody closes is the children's all the same, of those to come, too.
+func TestPoolHasListener(t *testing.T) {
+	for _, handOver := range []bool{false, true} {
+		t.Run(fmt.Sprint("hand over ", handOver), func(t *testing.T) {
+			listener := listen(t, "tcp")
+			if !watched(t, listener) {
+				t.Error("package net doesn't watch a listener: the test shows nothing")
+			}
+			addr := pool(t, &serve.Pool{Handler: crash, Children: 1, HandOver: handOver}, listener)
+			eventually(t, func() bool { return !watched(t, listener) })
+			listener.Close()
+			conn := dial(t, addr)
+			conn.Write([]byte("s"))
+			wantEnd(t, conn)
+			next := dial(t, addr)
+			next.Write([]byte("."))
+			exchange(t, next, 1000)
+		})
+	}
+}
+
+// watched tells whether an epoll set of this process has the listener.
+func watched(t *testing.T, listener net.Listener) (is bool) {
+	t.Helper()
+	err := rawfork.WithFD(listener, func(fd int) error {
+		names, err := filepath.Glob("/proc/self/fdinfo/*")
+		for _, name := range names {
+			text, _ := os.ReadFile(name) // one may be gone
+			is = is || bytes.Contains(text, fmt.Appendf(nil, "tfd: %8d ", fd))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
 // impatient gives a client that sends an h a deadline, and hangs.
 //
 //go:nosplit
@@ -240,13 +282,14 @@ func TestPoolShutdownTerminates(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		handler func(int)
+		grace   time.Duration
 		want    syscall.WaitStatus
 	}{
-		{"slow", child.Echo, syscall.WaitStatus(syscall.SIGTERM)},
-		{"stubborn", stubborn, syscall.WaitStatus(syscall.SIGKILL)},
+		{"slow", child.Echo, forktest.Watchdog, syscall.WaitStatus(syscall.SIGTERM)},
+		{"stubborn", stubborn, 10 * time.Millisecond, syscall.WaitStatus(syscall.SIGKILL)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := &serve.Pool{Handler: test.handler, Children: 1, Grace: 10 * time.Millisecond}
+			p := &serve.Pool{Handler: test.handler, Children: 1, Grace: test.grace}
 			conn := begin(t, pool(t, p))
 			ctx, cancel := context.WithCancel(context.Background())
 			cancel()

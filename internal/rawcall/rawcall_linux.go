@@ -68,6 +68,18 @@ func EpollWait(epoll int, events []unix.EpollEvent, ms int) (n int, err error) {
 	}
 }
 
+// Poll is ppoll(2) for so many milliseconds, as few as for [EpollWait]. A signal ends the
+// wait.
+func Poll(fds []unix.PollFd, ms int) (n int, err error) {
+	limit := unix.NsecToTimespec(int64(ms) * int64(time.Millisecond))
+	r, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
+}
+
 // Accept wraps accept4(2) with SOCK_CLOEXEC for a non-blocking listener, and says who
 // the peer is.
 func Accept(listener int, peer *unix.RawSockaddrAny) (fd int, err error) {
@@ -78,6 +90,31 @@ func Accept(listener int, peer *unix.RawSockaddrAny) (fd int, err error) {
 		return -1, errno
 	}
 	return int(r), nil
+}
+
+// SendFD sends a byte and a descriptor by sendmsg(2). EAGAIN says that the socket is
+// full.
+func SendFD(socket, fd int) error {
+	type rights struct { // a control message that carries one descriptor
+		header unix.Cmsghdr
+		fd     int32
+	}
+	control := rights{unix.Cmsghdr{Level: unix.SOL_SOCKET, Type: unix.SCM_RIGHTS}, int32(fd)}
+	control.header.SetLen(unix.CmsgLen(4))
+	data := [1]byte{}
+	vec := unix.Iovec{Base: &data[0], Len: 1}
+	msg := unix.Msghdr{Iov: &vec, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&control))}
+	msg.SetControllen(unix.CmsgLen(4))
+	for {
+		_, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(socket), uintptr(unsafe.Pointer(&msg)),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		if errno == 0 {
+			return nil
+		}
+		if errno != unix.EINTR {
+			return errno
+		}
+	}
 }
 
 // SetTimer has a timerfd become readable in d, which is above 0.
