@@ -17,8 +17,17 @@ import (
 //
 // A block is named by an experiment: it gets the answer, the verdicts and the table of
 // the first measure, or of a measure that is named behind a slash (heap/child-faults).
-// The block machine gets what the figures were measured on.
-var blocks = regexp.MustCompile(`(?s)(<!-- compare: ([a-z/-]+) -->\n).*?(<!-- /compare -->)`)
+// A third name, of a method (heap/wait/fork), is for a cell of a table, between marks on one
+// line: it gets the method's first and last figure. The block machine gets what the
+// figures were measured on.
+var blocks = regexp.MustCompile(`(?s)(<!-- compare: ([a-z/-]+) -->\n?).*?(<!-- /compare -->)`)
+
+// parts are the names in a block's: experiment, measure and method, or "".
+func parts(block string) (experiment, measure, method string) {
+	experiment, measure, _ = strings.Cut(block, "/")
+	measure, method, _ = strings.Cut(measure, "/")
+	return experiment, measure, method
+}
 
 // Documents are files whose blocks are to be filled.
 type Documents struct{ files []*document }
@@ -56,14 +65,19 @@ func (d *document) check() error {
 		return fmt.Errorf("no block between <!-- compare: NAME --> and <!-- /compare -->: %w", syscall.EINVAL)
 	}
 	for _, block := range found {
-		experiment, name, ok := strings.Cut(block[2], "/")
+		experiment, name, by := parts(block[2])
 		if experiment == "machine" {
 			continue
+		}
+		if by != "" {
+			if err := CheckMethods([]string{by}); err != nil {
+				return err
+			}
 		}
 		if _, err := Find([]string{experiment}); err != nil {
 			return err
 		}
-		if ok && place(name) < 0 {
+		if name != "" && place(name) < 0 {
 			return fmt.Errorf("no measure %q", name)
 		}
 	}
@@ -76,9 +90,9 @@ func (d *Documents) Write(r *Report) error {
 	var errs []error
 	for _, doc := range d.files {
 		text := blocks.ReplaceAllStringFunc(doc.text, func(block string) string {
-			parts := blocks.FindStringSubmatch(block)
-			if fill := r.markdown(parts[2]); fill != "" {
-				return parts[1] + fill + parts[3]
+			found := blocks.FindStringSubmatch(block)
+			if fill := r.markdown(found[2]); fill != "" {
+				return found[1] + fill + found[3]
 			}
 			return block
 		})
@@ -104,7 +118,7 @@ func (r *Report) markdown(name string) string {
 		b.WriteString("\n")
 		return b.String()
 	}
-	experiment, measureName, _ := strings.Cut(name, "/")
+	experiment, measureName, by := parts(name)
 	result := r.result(experiment)
 	if result == nil {
 		return ""
@@ -121,6 +135,9 @@ func (r *Report) markdown(name string) string {
 	}
 	m := measure(measureName)
 	header, rows := result.table(m)
+	if by != "" {
+		return firstAndLast(header, rows, by)
+	}
 	header[0] = m.Text
 	fmt.Fprintf(&b, "| %s |\n|---|%s\n", strings.Join(header, " | "), strings.Repeat("---:|", len(header)-1))
 	for _, row := range rows {
@@ -133,4 +150,19 @@ func (r *Report) markdown(name string) string {
 		fmt.Fprintf(&b, "\nNote: %s.\n", note)
 	}
 	return b.String()
+}
+
+// firstAndLast is a method's row of a table as the text of one cell, "" without the row.
+func firstAndLast(header []string, rows [][]string, method string) string {
+	for _, row := range rows {
+		if row[0] != method {
+			continue
+		}
+		at := func(i int) string { return strings.Join(strings.Fields(row[i]), " ") + " at " + header[i] }
+		if last := len(row) - 1; last > 1 {
+			return at(1) + ", " + at(last)
+		}
+		return at(1)
+	}
+	return ""
 }

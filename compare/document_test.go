@@ -30,6 +30,7 @@ between
 <!-- compare: ready -->
 not measured
 <!-- /compare -->
+| fork | <!-- compare: fork/wait/fork-only -->old<!-- /compare --> | <!-- compare: fork/wait/none -->not there<!-- /compare --> |
 after
 `)
 	documents, err := OpenDocuments([]string{name})
@@ -57,6 +58,7 @@ between
 <!-- compare: ready -->
 not measured
 <!-- /compare -->
+| fork | <!-- compare: fork/wait/fork-only -->10.0 ms 1.01× at 16 MB, 10.0 ms 1.01× at 1 GB<!-- /compare --> | <!-- compare: fork/wait/none -->not there<!-- /compare --> |
 after
 `
 		if diff := cmp.Diff(want, string(text)); diff != "" {
@@ -81,6 +83,7 @@ func TestDocumentsThatCannotBe(t *testing.T) {
 		{"no block", "no block between"},
 		{"<!-- compare: heap -->\nno end", "no block between"},
 		{"<!-- compare: heep -->\n<!-- /compare -->", `no experiment "heep"; there are heap,`},
+		{"<!-- compare: heap/wait/x --><!-- /compare -->", `no method "x"; there are syscall,`},
 		{"<!-- compare: heap/x -->\n<!-- /compare -->", `no measure "x"`},
 	} {
 		_, err := OpenDocuments([]string{file(t, test.text)})
