@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapBorn makes the memory in which the helper and the kernel say what has become of a
-// request for a program (struct rf_born), and a descriptor by which the helper gets it. Both are the caller's to give back. No child
-// of Fork has the memory.
+// mapBorn makes the memory in which the helper and the kernel say which child was made
+// last, and what has become of a request for a program (struct rf_born), and a descriptor
+// by which the helper gets it. Both are the caller's to give back. No child of Fork has
+// the memory.
 func mapBorn() (memory []byte, fd int, err error) {
 	fd, err = unix.MemfdCreate(title, unix.MFD_CLOEXEC)
 	if err != nil {
@@ -39,6 +40,14 @@ func mapBorn() (memory []byte, fd int, err error) {
 func answers(memory []byte) *born {
 	return (*born)(unsafe.Pointer(unsafe.SliceData(memory)))
 }
+
+// know notes that the helper has told of the child pid.
+func (b *born) know(pid int) {
+	atomic.CompareAndSwapInt32((*int32)(&b.made), int32(pid), 0)
+}
+
+// unknown is the pid of the child for Go that the helper has made and not told of, or 0.
+func (b *born) unknown() int { return int(atomic.LoadInt32((*int32)(&b.made))) }
 
 // expect says that a caller waits for the answer to the request of that id.
 func (b *born) expect(id uint64) {

@@ -85,7 +85,7 @@ func (c *conn) request(kind uint16, body []byte, fds []int) reply {
 	c.mu.Unlock()
 
 	c.send.Lock()
-	err := sendMessage(c.sendPacket, kind, id, body, fds)
+	err := sendMessage(c.sendPacket, c.shutdown, kind, id, body, fds)
 	c.send.Unlock()
 	if err != nil {
 		c.mu.Lock()
@@ -96,8 +96,11 @@ func (c *conn) request(kind uint16, body []byte, fds []int) reply {
 	return <-answer
 }
 
-// sendMessage sends one message in as many packets as its body needs.
-func sendMessage(send func(packet, rights []byte) error, kind uint16, id uint64, body []byte, fds []int) error {
+// sendMessage sends one message in as many packets as its body needs. When one of them
+// can't be sent, the helper is told that the message ends there, else it would wait for the
+// rest of it for ever and take the next message for that. When not even that can be sent,
+// cut ends the connection, and the helper.
+func sendMessage(send func(packet, rights []byte) error, cut func(), kind uint16, id uint64, body []byte, fds []int) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("request of %d bytes, above %d: %w", len(body), maxBody, syscall.E2BIG)
 	}
@@ -116,13 +119,20 @@ func sendMessage(send func(packet, rights []byte) error, kind uint16, id uint64,
 		rights = unix.UnixRights(fds...)
 	}
 	first := min(len(body), chunk)
-	err := send(append(packet, body[:first]...), rights)
-	for rest := body[first:]; err == nil && len(rest) > 0; {
+	if err := send(append(packet, body[:first]...), rights); err != nil {
+		return err
+	}
+	for rest := body[first:]; len(rest) > 0; {
 		n := min(len(rest), chunk)
-		err = send(rest[:n], nil)
+		if err := send(rest[:n], nil); err != nil {
+			if send(nil, nil) != nil { // an empty packet is no part of a message
+				cut()
+			}
+			return err
+		}
 		rest = rest[n:]
 	}
-	return err
+	return nil
 }
 
 func (c *conn) sendPacket(packet, rights []byte) error {

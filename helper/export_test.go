@@ -57,6 +57,28 @@ func (h *Helper) Raw(id uint64, packets [][]byte, fds ...int) error {
 	return (<-answer).err
 }
 
+// CutShort sends a request of two packets, of which the second one can't be sent; and if
+// all is set, nothing that follows can.
+func (h *Helper) CutShort(kind uint16, all bool) error {
+	over, cut, lock := h.conn.sendPacket, h.conn.shutdown, &h.conn.send
+	if kind == typeExec {
+		over, cut, lock = h.starts.sendPacket, h.starts.cut, &h.starts.mu
+	}
+	lock.Lock()
+	defer lock.Unlock()
+	n := 0
+	send := func(packet, rights []byte) error {
+		if n++; n == 2 || n > 2 && all {
+			return syscall.ENOBUFS
+		}
+		return over(packet, rights)
+	}
+	return sendMessage(send, cut, kind, 1<<42, make([]byte, chunk+1), nil)
+}
+
+// WaitEnded returns when the helper process has ended.
+func (h *Helper) WaitEnded() { <-h.done }
+
 // RawStart sends packets over the socket for programs, waits for the answer to the request
 // of that id, and reaps the child if there was one.
 func (h *Helper) RawStart(id uint64, packets [][]byte, fds ...int) error {

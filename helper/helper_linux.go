@@ -9,11 +9,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +29,7 @@ type Helper struct {
 	options Options
 	conn    *conn
 	starts  *starts
+	born    *born // memory that is shared with the helper; gone with starts
 
 	dir syscall.Stat_t // the helper's working directory
 	env []string       // the helper's environment
@@ -47,8 +46,6 @@ type Helper struct {
 	closed  bool
 	waiting map[int]bool  // pids of children that wait for a task; true: booted
 	boot    chan struct{} // closed, and made anew, when one of them has booted
-	told    [1024]int     // the last pids that the helper told us of, a ring
-	tolds   int           // how many it told us of
 	lost    sync.WaitGroup
 }
 
@@ -153,6 +150,7 @@ func start(options Options) (*Helper, error) {
 		unix.Munmap(memory)
 		return nil, err
 	}
+	h.born = answers(memory)
 	h.conn = newConn(pair[0], h.hear)
 	h.starts = newStarts(startsPair[0], memory, func(pid int) { h.hear(typeReply, pid) })
 	go h.reap()
@@ -218,6 +216,7 @@ func (h *Helper) exec(env []string, sock int) error {
 
 // hear takes what the helper says, before a reply reaches who waits for it.
 func (h *Helper) hear(kind uint16, pid int) {
+	h.born.know(pid)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch kind {
@@ -229,8 +228,6 @@ func (h *Helper) hear(kind uint16, pid int) {
 		h.boot = make(chan struct{})
 	case typeReply:
 		delete(h.waiting, pid) // it has a task now
-		h.told[h.tolds%len(h.told)] = pid
-		h.tolds++
 	case typeLost:
 		delete(h.waiting, pid)
 		h.lost.Add(1)
@@ -251,6 +248,11 @@ func (h *Helper) reap() {
 		h.conn.close()
 	}
 	<-h.conn.ended
+	// The child that the helper had made when it was killed, but not told us of. It has
+	// ended, or is about to: it goes on only when the helper says so, after it has told us.
+	if pid := h.born.unknown(); pid > 0 {
+		rawfork.Wait(pid)
+	}
 	h.starts.end()
 	h.mu.Lock()
 	waiting := h.waiting
@@ -260,31 +262,8 @@ func (h *Helper) reap() {
 		syscall.Kill(pid, syscall.SIGKILL)
 		rawfork.Wait(pid)
 	}
-	for _, pid := range h.unborn() {
-		rawfork.Wait(pid)
-	}
 	h.lost.Wait()
 	close(h.done)
-}
-
-// unborn lists the children that the helper had made when it was killed, but not
-// told us of. They have ended, or are about to: a child goes on only when the
-// helper says so, after it has told us. Until then it bears the helper's name. One
-// that we were told of may still bear it, and is the caller's to reap.
-func (h *Helper) unborn() []int {
-	var pids []int
-	lists, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, list := range lists {
-		text, _ := os.ReadFile(list)
-		for _, field := range strings.Fields(string(text)) {
-			name, _ := os.ReadFile("/proc/" + field + "/comm")
-			pid, err := strconv.Atoi(field)
-			if err == nil && string(name) == title+"\n" && !slices.Contains(h.told[:], pid) {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
 }
 
 // WaitReady returns when [Options].Ready children wait for a task and have booted. A

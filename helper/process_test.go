@@ -138,6 +138,71 @@ func TestHelperKilled(t *testing.T) {
 	wantExit(t, process, 0)
 }
 
+// A helper that is killed while it forks leaves no child that nobody knows of, neither a
+// waiting one nor one with a task.
+func TestHelperKilledWhileItForks(t *testing.T) {
+	for round := range 6 {
+		h := start(t, helper.Options{Ready: 3})
+		var group sync.WaitGroup
+		if round%2 == 1 {
+			group.Go(func() {
+				for {
+					process, err := h.Go("null")
+					if err != nil {
+						return
+					}
+					process.Wait() // or it was killed ahead of its function
+				}
+			})
+		}
+		if err := syscall.Kill(h.Pid(), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		group.Wait()
+		h.Close()
+		children, err := ps.Children(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]int(nil), children); diff != "" {
+			t.Errorf("children (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// Who cleans up behind a helper that was killed takes no other child for one of its, such
+// as that of another helper, which bears the same name.
+func TestHelperKilledBesideNamesake(t *testing.T) {
+	image, err := os.ReadFile(forktest.PauseProgram(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "rawfork-helper")
+	if err := os.WriteFile(path, image, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	pid, err := rawfork.ByVfork.ForkExec(path, nil, &syscall.ProcAttr{Files: []uintptr{0, write.Fd(), 2}})
+	write.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Read(make([]byte, 1)) // it is ready
+	h := start(t, helper.Options{Ready: 1})
+	if err := syscall.Kill(h.Pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.Close() // ends when all that was the helper's is reaped
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	forktest.WantSignal(t, pid, syscall.SIGKILL)
+}
+
 // Children that die while they wait are replaced.
 func TestWaitingChildDies(t *testing.T) {
 	h := start(t, helper.Options{Ready: 2})

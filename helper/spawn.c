@@ -22,6 +22,7 @@ static sigset_t program_mask; /* as the helper was started with */
 static rlim_t program_nofile; /* the soft limit, likewise */
 static void *tid_address;     /* what the kernel clears when the thread ends */
 static pid_t *cached_tid;     /* where libc keeps this thread's id, if elsewhere */
+static volatile int32_t *made; /* where the parent sees the last child of fork_for_parent */
 
 static enum rf_role role;
 static struct rf_message task; /* of an RF_CHILD */
@@ -76,11 +77,12 @@ static void put_back_nofile(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int rf_spawn_prepare(void)
+int rf_spawn_prepare(volatile struct rf_born *born)
 {
 	sigset_t all;
 	int error = raise_nofile();
 
+	made = &born->made;
 	if (error)
 		return error;
 
@@ -105,15 +107,15 @@ int rf_spawn_prepare(void)
 static pid_t fork_for_parent(void)
 {
 	int by_kernel = *(pid_t *)tid_address == syscall(SYS_gettid);
-	unsigned long flags = CLONE_PARENT;
+	unsigned long flags = CLONE_PARENT | CLONE_PARENT_SETTID;
 	long pid;
 
 	if (by_kernel)
 		flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
 #if defined(__x86_64__)
-	pid = syscall(SYS_clone, flags, 0, 0, tid_address, 0);
+	pid = syscall(SYS_clone, flags, 0, made, tid_address, 0);
 #else
-	pid = syscall(SYS_clone, flags, 0, 0, 0, tid_address);
+	pid = syscall(SYS_clone, flags, 0, made, 0, tid_address);
 #endif
 	if (pid == 0 && !by_kernel) {
 		pid_t tid = syscall(SYS_set_tid_address, tid_address);

@@ -46,9 +46,9 @@ void rf_spawn_exec(struct rf_message *m, int sock, volatile struct rf_born *born
 void rf_born_end(volatile struct rf_born *born, uint64_t id);
 
 /* rf_spawn_prepare makes the process look and live as the helper, and remembers what a
- * child must put back: name, title, mask, soft limit on descriptors. Returns 0 or
- * -errno. */
-int rf_spawn_prepare(void);
+ * child must put back: name, title, mask, soft limit on descriptors. The pid of each child
+ * but that of rf_spawn_exec goes to born->made. Returns 0 or -errno. */
+int rf_spawn_prepare(volatile struct rf_born *born);
 
 /* rf_keep_only closes all descriptors above 2 but fds, of which none is below 3. */
 void rf_keep_only(const int *fds, uint32_t n);

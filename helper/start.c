@@ -146,7 +146,7 @@ __attribute__((constructor)) static void start(void)
 	rf_keep_only((int[]){ sock, starts, pidfd }, pidfd < 0 ? 2 : 3);
 	fcntl(sock, F_SETFD, FD_CLOEXEC);
 	if (!error)
-		error = rf_spawn_prepare();
+		error = rf_spawn_prepare(born);
 	if (error) {
 		struct rf_reply body = { -1, -error };
 		struct rf_header h = { RF_MAGIC, RF_VERSION, RF_REPLY, m.header.id, sizeof body, 0 };

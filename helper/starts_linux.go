@@ -78,7 +78,7 @@ func (s *starts) start(request *startRequest) reply {
 	if s.ended.Load() { // release may have come before expect
 		return noReply(ErrEnded)
 	}
-	if err := sendMessage(s.sendPacket, typeExec, id, request.body, request.cgroup); err != nil {
+	if err := sendMessage(s.sendPacket, s.cut, typeExec, id, request.body, request.cgroup); err != nil {
 		return noReply(err)
 	}
 	failed := s.sendInherit(id, request.inherit)
@@ -101,7 +101,7 @@ func (s *starts) start(request *startRequest) reply {
 func (s *starts) sendInherit(id uint64, inherit func() (inherited, []int, error)) error {
 	send := func(message inherited, fds []int) error {
 		body := unsafe.Slice((*byte)(unsafe.Pointer(&message)), unsafe.Sizeof(message))
-		err := sendMessage(s.sendPacket, typeInherit, id, body, fds)
+		err := sendMessage(s.sendPacket, s.cut, typeInherit, id, body, fds)
 		if err == ErrEnded {
 			return nil
 		}
@@ -113,9 +113,14 @@ func (s *starts) sendInherit(id uint64, inherit func() (inherited, []int, error)
 	}
 	if err != nil && send(inherited{flags: inheritCancel}, nil) != nil {
 		// The child must not wait for ever, and the helper for it.
-		s.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		s.cut()
 	}
 	return err
+}
+
+// cut ends the connection, and by that the helper.
+func (s *starts) cut() {
+	s.raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 }
 
 func (s *starts) sendPacket(packet, rights []byte) error {

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define RF_MAGIC   0x6b726f66u /* "fork" */
-#define RF_VERSION 6u
+#define RF_VERSION 7u
 #define RF_CHUNK   (64u << 10)  /* body bytes in one packet */
 #define RF_BODY    (32u << 20)  /* body bytes in one message */
 #define RF_FDS     253u         /* SCM_MAX_FD of the kernel */
@@ -59,19 +59,24 @@ struct rf_hello {
 };
 
 /*
- * The answer to an RF_EXEC, in memory that parent and helper share. The kernel writes
- * the pid before the child runs, so when the helper is killed, whatever it was doing,
- * the parent knows of each child.
+ * The last child that was made for the parent, in memory that parent and helper share, by
+ * the kernel before it runs, so that the parent knows of each when the helper is killed
+ * before it could tell: the one for RF_GO or to be ready, and the answer to an RF_EXEC.
  *
- * The parent sets waits to what is in the id's low half, and waits on it as a futex until
- * it is another number: the kernel clears it when the child gives up the helper's memory,
- * by execve or by its end, and wakes the parent at once, who needs no word of the helper.
+ * The parent clears made when it is told of that child; the helper makes the next one only
+ * when it has told of this one.
+ *
+ * Of an RF_EXEC the parent sets waits to what is in the id's low half, and waits on it as a
+ * futex until it is another number: the kernel clears it when the child gives up the
+ * helper's memory, by execve or by its end, and wakes the parent at once, who needs no word
+ * of the helper.
  */
 struct rf_born {
-	uint64_t id;    /* of the request */
-	int32_t pid;    /* or -1: not yet, or not at all */
+	uint64_t id;    /* of the RF_EXEC */
+	int32_t pid;    /* its child's, or -1: not yet, or not at all */
 	uint32_t waits; /* not 0 while the parent waits */
 	struct rawfork_started started; /* its failure says why there is no program */
+	int32_t made;   /* the pid of the child for RF_GO or to be ready; 0: the parent knows */
 };
 
 #define RF_GO_DIR  1u /* the last descriptor is the working directory */

@@ -75,6 +75,39 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
+// A request whose second packet can't be sent, for want of memory, is an error. The helper
+// doesn't wait for the rest: it serves the next one.
+func TestRequestCutShort(t *testing.T) {
+	for _, kind := range []uint16{helper.TypeGo, helper.TypeExec} {
+		h := start(t, helper.Options{})
+		if err := h.CutShort(kind, false); err != syscall.ENOBUFS {
+			t.Errorf("type %d: %v, want ENOBUFS", kind, err)
+		}
+		process, err := h.Go("exit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantExit(t, process, 9)
+		pid, err := h.ForkExec(forktest.ExitProgram(t), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forktest.WantExit(t, pid, 0)
+		// Where the helper can't be told, it ends.
+		if err := h.CutShort(kind, true); err != syscall.ENOBUFS {
+			t.Errorf("type %d: %v, want ENOBUFS", kind, err)
+		}
+		h.WaitEnded()
+		if _, err := h.Go("exit"); !errors.Is(err, helper.ErrEnded) {
+			t.Errorf("type %d: %v, want %v", kind, err, helper.ErrEnded)
+		}
+		if _, err := h.ForkExec("/bin/true", nil, nil); !errors.Is(err, helper.ErrEnded) {
+			t.Errorf("type %d: %v, want %v", kind, err, helper.ErrEnded)
+		}
+		h.Close()
+	}
+}
+
 // The same holds for what comes over the socket for programs, and for what a child is
 // told that was made already.
 func TestBadStarts(t *testing.T) {
