@@ -55,7 +55,7 @@ func runCaveats(ctx context.Context, options rules.RunOptions, flags reportFlags
 	style := styleOf(os.Stdout)
 	out := &caveatsPrinter{tourPrinter{w: os.Stdout, style: style, quiet: flags.quiet(), interrupt: interrupt},
 		progressOn(os.Stdout, style, flags.quiet()), nil}
-	options.Starting = out.progress.show
+	options.Starting, options.Building = out.progress.show, out.building
 	report, err := rules.Run(ctx, options, out.showing, out.cell)
 	out.progress.clear()
 	if err := flags.deliver(ctx, "caveats", report, err); err != nil {
@@ -75,11 +75,21 @@ type caveatsPrinter struct {
 	row      []rules.Cell // the cells of the matrix's row that is under way
 }
 
+// building says why nothing is to be seen for a time.
+func (p *caveatsPrinter) building(c rules.Caveat, i, n int) {
+	line := fmt.Sprintf("%s: building %s", c.ID, c.Building())
+	if p.progress.w != nil {
+		p.progress.show(line, i, n)
+	} else {
+		p.print(line)
+	}
+}
+
 func (p *caveatsPrinter) showing(s rules.Showing) {
 	p.progress.clear()
 	p.print(p.style.Bold(s.ID))
 	p.print(p.style.Wrap(s.Claim+" "+s.Why, "  ")...)
-	p.print(p.style.Wrap(fmt.Sprintf("without care, parent %s: %s", s.Load, rules.Counts(s.Bad, s.Tries)), "    ")...)
+	p.print(p.style.Wrap(fmt.Sprintf("%s: without care, parent %s: %s", s.Verdict(), s.Load, rules.Counts(s.Bad, s.Tries)), "    ")...)
 	if s.Good != nil {
 		mark := p.style.Good
 		if s.Failed() {
@@ -115,6 +125,9 @@ func (p *caveatsPrinter) endRow() {
 
 func (p *caveatsPrinter) summary(report rules.Report) {
 	p.endRow()
+	if len(report.Showings) > 0 {
+		p.print(p.style.Wrap(report.Summary()+".", "")...)
+	}
 	if len(report.Cells) > 0 {
 		library := rules.Sum(report.Cells, func(c rules.Cell) bool { return !c.Control })
 		control := rules.Sum(report.Cells, func(c rules.Cell) bool { return c.Control })

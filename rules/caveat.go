@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -23,6 +24,9 @@ type Caveat struct {
 	// builds a program of its own, where there is the go command.
 	Build []string `json:"build,omitempty"`
 
+	// builds are the flags with which its process builds a program itself.
+	builds []string
+
 	// bad goes wrong, good is the library's way. Each makes one child, and tells
 	// what became of it: "" when it went well, else how it went wrong.
 	bad, good func(ctx context.Context) (string, error)
@@ -35,13 +39,23 @@ type Caveat struct {
 	together bool
 }
 
+// Building says which build the demonstration begins with, "with -race", which takes
+// its time; or "" where this program will do.
+func (c Caveat) Building() string {
+	if flags := append(missing(c.Build), c.builds...); len(flags) > 0 {
+		return "with " + strings.Join(flags, " ")
+	}
+	return ""
+}
+
 // A Showing is what a demonstration of a caveat counted.
 type Showing struct {
 	Caveat
 	Load  string         `json:"load"`
 	Tries int            `json:"tries"`
-	Bad   map[string]int `json:"bad"`  // how it went without care; "well" for the tries that went well
-	Good  map[string]int `json:"good"` // the same the library's way; nil when there is no other way
+	Bad   map[string]int `json:"bad"`   // how it went without care; "well" for the tries that went well
+	Good  map[string]int `json:"good"`  // the same the library's way; nil when there is no other way
+	Shown int            `json:"shown"` // how many tries went wrong without care: 0 says that this run didn't show it
 }
 
 // How a try went that didn't go wrong: well, or the child was stopped by the guard
@@ -51,8 +65,14 @@ const (
 	stopped = "died with a traceback"
 )
 
-// Shown tells whether it went wrong without care at least once.
-func (s Showing) Shown() bool { return s.Bad[well]+s.Bad[stopped] < s.Tries }
+// Verdict says in how many tries it was shown, or that it was not shown this time, which
+// happens with what is rare.
+func (s Showing) Verdict() string {
+	if s.Shown == 0 {
+		return fmt.Sprintf("not shown this time, in %d tries", s.Tries)
+	}
+	return fmt.Sprintf("shown %d of %d", s.Shown, s.Tries)
+}
 
 // Failed tells whether the library's way went wrong.
 func (s Showing) Failed() bool { return s.Good != nil && s.Good[well] != s.Tries }
@@ -73,6 +93,7 @@ func Show(ctx context.Context, c Caveat, tries int) (Showing, error) {
 	err := apart(ctx, c, order{Caveat: c.ID, Tries: tries}, func(a answer) {
 		if a.Showing != nil {
 			showing.Bad, showing.Good = a.Showing.Bad, a.Showing.Good
+			showing.Shown = tries - showing.Bad[well] - showing.Bad[stopped]
 		}
 	})
 	if err != nil {

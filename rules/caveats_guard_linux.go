@@ -71,6 +71,7 @@ var coverage = Caveat{
 	Source:  "runtime/coverage; GOCOVERDIR",
 	Instead: "a Go child of package helper, which ends as a program does; or a test of the handler in the parent",
 	busy:    "idle",
+	builds:  []string{"-cover"},
 	bad:     countersOf("fork"),
 	good:    countersOf("helper"),
 }

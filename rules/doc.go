@@ -26,4 +26,4 @@
 package rules
 
 //go:generate go run rawfork/rawfork rules --write ../RULES.md
-//go:generate go run rawfork/rawfork caveats -n 32 --write ../CAVEATS.md
+//go:generate go run rawfork/rawfork caveats -n 16 --write ../CAVEATS.md

@@ -63,6 +63,21 @@ func Sum(cells []Cell, keep func(Cell) bool) (sum Cell) {
 	return sum
 }
 
+// Summary says in a line how many of the caveats were shown, and which were not.
+func (r Report) Summary() string {
+	var missed []string
+	for _, s := range r.Showings {
+		if s.Shown == 0 {
+			missed = append(missed, s.ID)
+		}
+	}
+	line := fmt.Sprintf("%d of %d caveats shown", len(r.Showings)-len(missed), len(r.Showings))
+	if len(missed) > 0 {
+		line += "; not shown this time: " + strings.Join(missed, ", ")
+	}
+	return line
+}
+
 // measured begins the lines of the document that hold figures.
 const measured = "Measured: "
 
@@ -79,6 +94,9 @@ Before Go 1.26 the guard doesn't see recover, which then does nothing.
 
 `)
 	fmt.Fprintf(&b, "%s%s\n", measured, r.Machine)
+	if len(r.Showings) > 0 {
+		fmt.Fprintf(&b, "%s%s\n", measured, r.Summary())
+	}
 	showings := map[string]Showing{}
 	for _, s := range r.Showings {
 		showings[s.ID] = s
@@ -92,7 +110,7 @@ Before Go 1.26 the guard doesn't see recover, which then does nothing.
 			fmt.Fprintf(&b, "Shown in a program built with %s.\n", strings.Join(c.Build, " "))
 		}
 		if s, ok := showings[c.ID]; ok {
-			fmt.Fprintf(&b, "\n%s%s (parent: %s).", measured, Counts(s.Bad, s.Tries), s.Load)
+			fmt.Fprintf(&b, "\n%s%s: %s (parent: %s).", measured, s.Verdict(), Counts(s.Bad, s.Tries), s.Load)
 			if s.Good != nil {
 				fmt.Fprintf(&b, " Instead, %s.", Counts(s.Good, s.Tries))
 			}

@@ -52,11 +52,14 @@ func (r RuleReport) Count(outcome Outcome) (n int) {
 	return n
 }
 
-// Summary puts the report into a line.
+// Summary puts the report into a line: how many hold, and how long they took.
 func (r RuleReport) Summary() string {
-	seconds := 0.0
+	seconds, slowest := 0.0, Result{}
 	for _, result := range r.Results {
 		seconds += result.Seconds
+		if result.Seconds >= slowest.Seconds {
+			slowest = result
+		}
 	}
 	line := fmt.Sprintf("%d of %d rules hold", r.Count(Holds), len(r.Results))
 	if n := r.Count(Skipped); n > 0 {
@@ -65,7 +68,7 @@ func (r RuleReport) Summary() string {
 	if n := r.Count(Broken); n > 0 {
 		line += fmt.Sprintf(", %d BROKEN", n)
 	}
-	return line + fmt.Sprintf(" (%.1f s)", seconds)
+	return line + fmt.Sprintf(" (%.1f s in all; the slowest, %s, %.2f s)", seconds, slowest.ID, slowest.Seconds)
 }
 
 // Markdown is the document RULES.md.

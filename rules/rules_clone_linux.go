@@ -3,14 +3,19 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"rawfork"
 	"rawfork/probe"
+	"rawfork/rules/internal/posix"
 )
 
 var cloneRules = []Rule{
@@ -80,7 +85,7 @@ var cloneRules = []Rule{
 			t.Equal("the parent answers, after fork", p.Call(unix.SYS_GETPID), p.Pid())
 			for _, how := range []string{"ends", "execs"} {
 				c := p.Clone(unix.CLONE_VFORK)
-				t.Equal("the call in which the parent is, until the child "+how, p.sleepingIn(), unix.SYS_CLONE)
+				t.Equal("the call in which the parent is, until the child "+how, t.sleepingIn(p.Pid()), unix.SYS_CLONE)
 				t.Equal("the child answers meanwhile", c.Call(unix.SYS_GETPPID), p.Pid())
 				if how == "ends" {
 					c.End(0)
@@ -89,6 +94,71 @@ var cloneRules = []Rule{
 				}
 				t.Equal("the parent answers, when the child "+how, p.Call(unix.SYS_GETPID), p.Pid())
 			}
+		},
+	},
+	{
+		ID:     "vfork-memory",
+		Claim:  "Vfork's child runs in its parent's memory, while the parent is held until the child ends; fork's has memory of its own.",
+		Source: "vfork(2); clone(2)",
+		Check: func(t *T) {
+			t.Equal("fork's child wrote to the parent's memory", t.cloned(0, nil).Memory, false)
+			seen := t.cloned(unix.CLONE_VM|unix.CLONE_VFORK, func(parent int) {
+				t.Equal("the call in which the parent is, until the child ends", t.sleepingIn(parent), unix.SYS_CLONE)
+			})
+			t.Equal("vfork's child wrote to the parent's memory", seen.Memory, true)
+			t.Equal("the parent went on at the child's end", seen.Held, true)
+			t.Equal("the parent's handlers are the child's", seen.Handler, false)
+			t.Equal("whose child it is", seen.Parent, posix.Child)
+			t.Equal("the parent's wait for it", seen.Wait, success)
+		},
+	},
+	{
+		ID:     "clone-vm",
+		Claim:  "With CLONE_VM memory is shared: what one writes or unmaps is so for the other, but handlers and mask are each one's own.",
+		Source: "clone(2)",
+		Check: func(t *T) {
+			forked, cloned := t.cloned(0, nil), t.cloned(unix.CLONE_VM, nil)
+			t.Equal("the parent has what fork's child wrote", forked.Memory, false)
+			t.Equal("the parent has what clone's child wrote", cloned.Memory, true)
+			t.Equal("the parent has the page that fork's child unmapped", forked.Mapping, true)
+			t.Equal("the parent has the page that clone's child unmapped", cloned.Mapping, false)
+			t.Equal("the parent ignores what clone's child ignores", cloned.Handler, false)
+			t.Equal("the parent has the mask that clone's child set", cloned.Mask, false)
+			t.Equal("clone's child is a process of its own", !cloned.SamePid, true)
+		},
+	},
+	{
+		ID:     "clone-sighand",
+		Claim:  "With CLONE_SIGHAND handlers are shared: what one sets is so for the other, but masks are each one's own.",
+		Source: "clone(2)",
+		Check: func(t *T) {
+			forked, cloned := t.cloned(0, nil), t.cloned(unix.CLONE_VM|unix.CLONE_SIGHAND, nil)
+			t.Equal("the parent ignores what fork's child ignores", forked.Handler, false)
+			t.Equal("the parent ignores what clone's child ignores", cloned.Handler, true)
+			t.Equal("the parent has the mask that clone's child set", cloned.Mask, false)
+			t.Equal("clone's child is a process of its own", !cloned.SamePid, true)
+		},
+	},
+	{
+		ID:     "clone-thread",
+		Claim:  "With CLONE_THREAD the new one is a thread of its maker: of the same pid and parent, with an id and a mask of its own, and not waited for; its end clears a word.",
+		Source: "clone(2); set_tid_address(2)",
+		Check: func(t *T) {
+			forked, cloned := t.cloned(0, nil), t.cloned(unix.CLONE_VM|unix.CLONE_SIGHAND|unix.CLONE_THREAD, nil)
+			for _, x := range []struct {
+				name   string
+				seen   posix.Cloned
+				same   bool
+				parent posix.Relation
+				wait   syscall.Errno
+			}{{"fork's child", forked, false, posix.Child, success}, {"the thread", cloned, true, posix.Sibling, unix.ECHILD}} {
+				t.Equal("the maker's pid is that of "+x.name, x.seen.SamePid, x.same)
+				t.Equal("the maker's thread id is that of "+x.name, x.seen.SameTid, false)
+				t.Equal("what getppid says in "+x.name+": the maker, or the maker's parent", x.seen.Parent, x.parent)
+				t.Equal("the maker's wait, after the end of "+x.name, x.seen.Wait, x.wait)
+			}
+			t.Equal("the maker's mask is that of the thread", cloned.Mask, false)
+			t.Equal("the word is cleared at the thread's end", cloned.Cleared, true)
 		},
 	},
 	{
@@ -222,7 +292,7 @@ var cloneRules = []Rule{
 	},
 	{
 		ID:     "clear-tid",
-		Claim:  "The address that the kernel clears at a thread's end is not passed on by fork; clone sets one if it is asked to.",
+		Claim:  "The address that the kernel clears at a thread's end is not passed on: a child without flags has none, one with CLONE_CHILD_CLEARTID the one that it is given.",
 		Source: "set_tid_address(2); clone(2)",
 		Check: func(t *T) {
 			p := t.Fork()
@@ -235,22 +305,61 @@ var cloneRules = []Rule{
 			}
 			t.Equal("the parent's", address(p), uint64(addr))
 			t.Equal("that of a child without flags", address(p.Clone(0)), uint64(0))
+			c := p.Fork() // by child.Fork, which gives the child its parent's
+			t.Equal("that of a child with the flag", address(c), uint64(addr))
+			tid := int32(c.Pid())
+			t.Equal("the child's thread id is there, by CLONE_CHILD_SETTID", c.Bytes(addr, 4), string(bytesOf(&tid)))
 		},
 	},
+}
+
+// cloned has a process call clone(2) with the flags and SIGCHLD, and returns what it
+// sees of the new one. Meanwhile, if not nil, is called with its pid while the new one
+// waits.
+func (t *T) cloned(flags uintptr, meanwhile func(pid int)) posix.Cloned {
+	in, begin := t.pipe()
+	told, out := t.pipe()
+	if flags&unix.CLONE_THREAD == 0 { // a thread's end sends no signal
+		flags |= uintptr(unix.SIGCHLD)
+	}
+	pid, err := posix.Clone(flags, int(in.Fd()), int(out.Fd()))
+	t.Must(err)
+	t.reapLater(pid)
+	t.onInterrupt(func() { unix.Kill(pid, unix.SIGKILL) })
+	out.Close()
+	var begun [1]byte
+	if _, err := io.ReadFull(told, begun[:]); err == io.EOF {
+		status, err := rawfork.Wait(pid)
+		t.Must(err)
+		t.Must(os.NewSyscallError("clone", syscall.Errno(status.ExitStatus())))
+	} else {
+		t.Must(err)
+	}
+	if meanwhile != nil {
+		meanwhile(pid)
+	}
+	begin.Close()
+	seen, err := posix.ReadCloned(told)
+	t.Must(err)
+	return seen
 }
 
 // sleepingIn waits until the process sleeps, in whatever call, and returns its number.
 // Nothing tells that a process has gone to sleep, so /proc is asked until it has; the
 // process itself can't say it, nor can one that traces it: only calls are traced.
-func (p *Process) sleepingIn() (trap int) {
+func (t *T) sleepingIn(pid int) (trap int) {
 	for over := time.Now().Add(timeout); time.Now().Before(over); {
-		text := p.Text("syscall")
-		if !strings.HasPrefix(text, "running") {
-			_, err := fmt.Sscan(text, &trap)
-			p.t.Must(err)
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			t.Skip("%v", err)
+		}
+		t.Must(err)
+		if !strings.HasPrefix(string(text), "running") {
+			_, err := fmt.Sscan(string(text), &trap)
+			t.Must(err)
 			return trap
 		}
 	}
-	p.t.Fatal("process %d doesn't sleep", p.Pid())
+	t.Fatal("process %d doesn't sleep", pid)
 	return 0
 }

@@ -95,7 +95,7 @@ var errorRules = []Rule{
 	},
 	{
 		ID: "dead-init", Row: "C18",
-		Claim:  "Fork fails with ENOMEM in a pid namespace whose init has ended.",
+		Claim:  "Fork fails with ENOMEM in a pid namespace whose init was killed.",
 		Source: "fork(2); pid_namespaces(7)",
 		Check: func(t *T) {
 			p := t.Fork()
@@ -103,8 +103,9 @@ var errorRules = []Rule{
 			init := p.Fork()
 			t.Equal("the first child's pid", init.Call(unix.SYS_GETPID), 1)
 			t.Equal("while it lives", p.TryFork(), success)
-			init.EndAndReap()
-			t.Equal("when it has ended", p.TryFork(), unix.ENOMEM)
+			init.Signal(unix.SIGKILL)
+			t.Equal("the signal that ended it", init.Status().Signal(), unix.SIGKILL)
+			t.Equal("when it is dead", p.TryFork(), unix.ENOMEM)
 		},
 	},
 	{

@@ -24,6 +24,12 @@ const (
 	uffdioRegister = 0xc020aa00
 )
 
+// The event of a fork, and what asks for it.
+const (
+	uffdFeatureFork = 1 << 1
+	uffdEventFork   = 0x13
+)
+
 // Variables of each kind of memory that a program has.
 var (
 	initialised = int64(11) // in the data segment
@@ -330,21 +336,42 @@ var memoryRules = []Rule{
 	},
 	{
 		ID:     "userfaultfd",
-		Claim:  "Memory that a userfaultfd watches is ordinary memory in the child, unless the fork event was asked for.",
+		Claim:  "Memory that a userfaultfd watches is ordinary memory in the child, as long as the fork event was not asked for.",
 		Source: "userfaultfd(2); ioctl_userfaultfd(2)",
 		Check: func(t *T) {
 			p := t.Fork()
 			addr := p.region(1)
-			const userModeOnly = 1 // a fault in a system call is EFAULT instead of a wait
-			fd := p.Need("userfaultfd", nil, unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK|userModeOnly)
-			p.Call(unix.SYS_IOCTL, fd, uffdioAPI, &[3]uint64{0xaa})
-			const missing = 1
-			p.Call(unix.SYS_IOCTL, fd, uffdioRegister, &[4]uint64{uint64(addr), uint64(page), missing})
+			fd := p.userfaultfd(0)
+			p.watchMemory(fd, addr)
 			c := p.Fork()
 			t.Equal("the parent's memory is watched", p.flagged(addr, "um"), true)
 			t.Equal("the child's memory is watched", c.flagged(addr, "um"), false)
 			t.Equal("the parent's read", p.Touch(addr), unix.EFAULT)
 			t.Equal("the child's read", c.Touch(addr), success)
+		},
+	},
+	{
+		ID:     "userfaultfd-event",
+		Claim:  "With the fork event asked for it is watched in the child too: fork waits until a userfaultfd for the child was read from the parent's.",
+		Source: "userfaultfd(2); ioctl_userfaultfd(2)",
+		Check: func(t *T) {
+			p := t.Fork()
+			addr := p.region(1)
+			fd := p.userfaultfd(uffdFeatureFork)
+			reader := p.Fork()
+			p.watchMemory(fd, addr)
+			const size = 32 // struct uffd_msg: the event, and from byte 8 on a descriptor
+			message := make([]byte, size)
+			call := reader.Sleeps(unix.SYS_READ, fd, message, size)
+			c := p.Fork()
+			_, err := call.Wait()
+			t.Must(err)
+			t.Equal("the event", message[0], byte(uffdEventFork))
+			t.Equal("the child's memory is watched", c.flagged(addr, "um"), true)
+			t.Equal("the child's read", c.Touch(addr), unix.EFAULT)
+			t.Must(reader.CloseFd(int(message[8])))
+			t.Equal("the child's memory is watched, when the new descriptor is closed", c.flagged(addr, "um"), false)
+			t.Equal("the parent's memory is watched, after that", p.flagged(addr, "um"), true)
 		},
 	},
 	{
@@ -466,6 +493,20 @@ var memoryRules = []Rule{
 				[]any{unix.PR_SET_MEMORY_MERGE, 0, 0, 0, 0})
 		},
 	},
+}
+
+// userfaultfd makes a userfaultfd(2) with features.
+func (p *Process) userfaultfd(features uint64) (fd int) {
+	const userModeOnly = 1 // a fault in a system call is EFAULT instead of a wait
+	fd = p.Need("userfaultfd", nil, unix.SYS_USERFAULTFD, unix.O_CLOEXEC|userModeOnly)
+	p.Need("userfaultfd's features", nil, unix.SYS_IOCTL, fd, uffdioAPI, &[3]uint64{0xaa, features})
+	return fd
+}
+
+// watchMemory has a userfaultfd watch for pages that are missing in a page at addr.
+func (p *Process) watchMemory(fd int, addr uintptr) {
+	const missing = 1
+	p.Call(unix.SYS_IOCTL, fd, uffdioRegister, &[4]uint64{uint64(addr), uint64(page), missing})
 }
 
 // checkMapping writes to a mapping of these flags on both sides after the fork.

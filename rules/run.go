@@ -17,8 +17,10 @@ type RunOptions struct {
 	Tries int    // of each caveat; the matrix makes 40 times as many forks
 
 	// Starting, if not nil, is told of each caveat before it is shown, with its place
-	// and the number of all, and of the matrix.
+	// and the number of all, and of the matrix. Building, if not nil, is told after it of
+	// a caveat that takes a build first: see [Caveat.Building].
 	Starting func(name string, i, n int)
+	Building func(c Caveat, i, n int)
 }
 
 // ErrNoMatch is what Run returns when no caveat's id matches, nor matrix.
@@ -58,6 +60,9 @@ func Run(ctx context.Context, options RunOptions, onShowing func(Showing), onCel
 	}
 	for i, c := range list {
 		starting(c.ID, i)
+		if c.Building() != "" && options.Building != nil {
+			options.Building(c, i, steps)
+		}
 		showing, err := Show(ctx, c, options.Tries)
 		if errors.Is(err, errors.ErrUnsupported) {
 			continue // package forkall knows fewer platforms

@@ -8,6 +8,7 @@ package posix
 import "C"
 
 import (
+	"io"
 	"syscall"
 	"unsafe"
 )
@@ -69,6 +70,48 @@ const (
 func Malloc(how int, allocate bool, status int) (int, error) {
 	pid := C.posix_malloc(C.int(how), number(allocate), C.int(status))
 	return int(pid), errno(pid)
+}
+
+// Cloned is what a process that called clone(2) sees of it: see posix.h.
+type Cloned struct {
+	Memory, Mapping, Handler, Mask bool
+	SamePid, SameTid               bool
+	Parent                         Relation
+	Wait                           syscall.Errno
+	Cleared, Held                  bool
+}
+
+// A Relation is whose child a process is.
+type Relation int
+
+// Relations to the process that called clone(2).
+const (
+	Stranger Relation = iota
+	Child
+	Sibling
+)
+
+// String names the relation.
+func (r Relation) String() string { return [...]string{"a stranger", "its child", "its sibling"}[r] }
+
+// Clone has a process of one thread call clone(2) with the flags, and returns its pid.
+// The new process writes a byte to out, and waits for a byte or the end of in. When it
+// has ended the first one writes to out what [ReadCloned] reads, and ends, with an errno
+// as its exit status if something failed. The caller reaps it.
+func Clone(flags uintptr, in, out int) (int, error) {
+	pid := C.posix_clone(C.ulong(flags), C.int(in), C.int(out))
+	return int(pid), errno(pid)
+}
+
+// ReadCloned reads what the first process of Clone writes.
+func ReadCloned(r io.Reader) (Cloned, error) {
+	var c C.struct_posix_cloned
+	_, err := io.ReadFull(r, unsafe.Slice((*byte)(unsafe.Pointer(&c)), unsafe.Sizeof(c)))
+	return Cloned{
+		Memory: c.memory != 0, Mapping: c.mapping != 0, Handler: c.handler != 0, Mask: c.mask != 0,
+		SamePid: c.same_pid != 0, SameTid: c.same_tid != 0, Parent: Relation(c.parent),
+		Wait: syscall.Errno(c.wait), Cleared: c.cleared != 0, Held: c.held != 0,
+	}, err
 }
 
 func number(b bool) C.int {

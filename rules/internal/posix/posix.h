@@ -56,4 +56,30 @@ int posix_thread(int *kept);
  */
 int posix_malloc(int how, int allocate, int status);
 
+/* What a process that called clone(2) sees of it, and of what the new one did. */
+struct posix_cloned {
+	int memory;     /* it has what the new one wrote to its own variable */
+	int mapping;    /* it still has a page that the new one unmapped */
+	int handler;    /* it ignores a signal that the new one ignores */
+	int mask;       /* it has the mask that the new one set */
+	int same_pid;   /* getpid says the same in both */
+	int same_tid;   /* gettid says the same in both */
+	int parent;     /* of the new one: 1 the process itself, 2 that one's parent, 0 another */
+	int wait;       /* the errno of a wait for the new one when it has ended, 0 for none */
+	int cleared;    /* of a thread: the kernel cleared the word that was to say its end */
+	int held;       /* clone returned only when the new one was about to end */
+};
+
+/*
+ * posix_clone forks a process of one thread, and has that one call clone(2) with the
+ * flags, whose low byte is the signal that the end sends. The new one has a stack of
+ * its own. It writes a byte to the descriptor out, waits for a byte, or the end, of the
+ * descriptor in, does what struct posix_cloned lists, and ends. Then the first process
+ * writes a struct to out and ends itself, with the exit status 0; or with an errno, and
+ * without a struct, if something failed. Returns its pid; the caller reaps it.
+ *
+ * Both processes have all signals blocked and no descriptors but in and out.
+ */
+int posix_clone(unsigned long flags, int in, int out);
+
 #endif
