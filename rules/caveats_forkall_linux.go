@@ -13,26 +13,26 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"rawfork/forkall"
-	"rawfork/internal/ccall"
 )
 
 // forkallCaveats are what goes wrong in a child in which all goroutines live on.
 // Where package forkall isn't supported they can't be shown.
-func forkallCaveats() []Caveat {
+func forkallCaveats() []Caveat { return append(copiedCaveats(), uncopiedCaveats()...) }
+
+// copiedCaveats are those of what parent and child both have.
+func copiedCaveats() []Caveat {
 	return []Caveat{
 		{
 			ID:      "forkall-done-twice",
 			Claim:   "What a goroutine or timer of the parent does, its copy in a child of forkall does as well.",
-			Why:     "All goroutines exist twice, and go on where they were. So tests that run in parallel to one that forks run on in its child.",
+			Why:     "All goroutines exist twice, and go on where they were.",
 			Source:  "package forkall",
 			Instead: "asking forkall.Generation before what must be done once, or a lock taken by a hook of forkall.AtFork",
 			busy:    "idle",
@@ -149,32 +149,24 @@ func forkallCaveats() []Caveat {
 			good:    func(ctx context.Context) (string, error) { return watchedBy(ctx, false) },
 		},
 		{
-			ID:      "forkall-class",
-			Claim:   "A thread's scheduling class is the main thread's in a child of forkall.",
-			Why:     "The child's threads are made from the main thread, and inherit what nobody sets anew; so it is with niceness and credentials.",
-			Source:  "clone(2), sched(7)",
-			Instead: "setting it anew in the child",
+			ID:      "forkall-kill",
+			Claim:   "An os.Process of the parent's, and its pidfd, are good for signals in a child of forkall: Kill there kills the parent's program.",
+			Why:     "A pidfd belongs to who holds it, and a pid to nobody. So does the copy of exec.CommandContext when its context ends.",
+			Source:  "pidfd_send_signal(2), kill(2)",
+			Instead: "asking forkall.Generation before a signal",
 			busy:    "idle",
-			bad:     func(ctx context.Context) (string, error) { return classKept(ctx, false) },
-			good:    func(ctx context.Context) (string, error) { return classKept(ctx, true) },
+			bad:     func(ctx context.Context) (string, error) { return killedBy(ctx, false) },
+			good:    func(ctx context.Context) (string, error) { return killedBy(ctx, true) },
 		},
 		{
-			ID:      "forkall-thread-id",
-			Claim:   "A lock of a C library that remembers its owner's thread id can't be released in a child of forkall: recursive, error-checking, robust and priority-inheriting mutexes.",
-			Why:     "The thread has a new id there, and so isn't the owner.",
-			Source:  "pthread_mutex_unlock(3): EPERM",
-			Instead: "a normal mutex, or none that is held at the fork",
+			ID:      "forkall-test",
+			Claim:   "A test that runs in parallel to one that forks by forkall comes to its end in that child as well, and cleans up there what it still uses in the parent.",
+			Why:     "Its goroutine is copied, with its deferred functions and cleanups: here a temporary directory goes.",
+			Source:  "package forkall",
+			Instead: "a process of its own for the test that forks, or no tests in parallel to it; examples/forkall-tests has them wait in the child for ever",
 			busy:    "idle",
-			bad:     func(ctx context.Context) (string, error) { return unlocked(ctx, true) },
-			good:    func(ctx context.Context) (string, error) { return unlocked(ctx, false) },
-		},
-		{
-			ID:     "forkall-pending",
-			Claim:  "A signal that was pending at the fork doesn't come in a child of forkall.",
-			Why:    "The child's set of pending signals is empty.",
-			Source: "POSIX fork()",
-			busy:   "idle",
-			bad:    pendingLost,
+			bad:     func(ctx context.Context) (string, error) { return cleanedUp(ctx, true) },
+			good:    func(ctx context.Context) (string, error) { return cleanedUp(ctx, false) },
 		},
 	}
 }
@@ -461,104 +453,56 @@ func watchedBy(ctx context.Context, twice bool) (string, error) {
 	}, "not in the other")
 }
 
-// classKept has a thread of another scheduling class than the rest look at that in a
-// child; with care it takes it anew there.
-func classKept(ctx context.Context, care bool) (string, error) {
-	ready, ask, kept := make(chan error), make(chan bool), make(chan bool)
-	go onEndingThread(func() { // so not the main one, which the child's are made from
-		own, err := unix.SchedGetAttr(0, 0)
-		if err != nil {
-			ready <- err
-			return
-		}
-		other := *own
-		other.Policy = unix.SCHED_BATCH // for which nobody needs a privilege
-		if own.Policy == unix.SCHED_BATCH {
-			other.Policy = unix.SCHED_NORMAL
-		}
-		ready <- unix.SchedSetAttr(0, &other, 0)
-		if _, ok := <-ask; !ok {
-			return
-		}
-		if care {
-			unix.SchedSetAttr(0, &other, 0)
-		}
-		now, err := unix.SchedGetAttr(0, 0)
-		kept <- err == nil && now.Policy == other.Policy
-	})
-	if err := <-ready; err != nil {
-		return "", os.NewSyscallError("sched_setattr", err)
-	}
-	defer close(ask)
-	return inForkallChild(ctx, forkall.Options{}, func() bool { ask <- true; return <-kept }, "the main thread's class")
-}
-
-// unlocked forks while a C thread holds a mutex, which it releases in the child.
-func unlocked(ctx context.Context, recursive bool) (string, error) {
-	m, err := ccall.NewMutex(recursive)
+// killedBy has a child kill a program of the parent's; with care it finds out that it is
+// the copy.
+func killedBy(ctx context.Context, care bool) (string, error) {
+	cmd := exec.CommandContext(ctx, "/bin/cat")
+	stdin, err := cmd.StdinPipe() // by whose end it ends
 	if err != nil {
 		return "", err
 	}
-	defer m.Free()
-	locked, release, released := make(chan error), make(chan bool), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		locked <- m.Lock()
-		<-release
-		released <- m.Unlock()
-	}()
-	if err := <-locked; err != nil {
+	if err := cmd.Start(); err != nil {
 		return "", err
+	}
+	own := forkall.Generation()
+	how, err := inForkallChild(ctx, forkall.Options{}, func() bool {
+		return care && forkall.Generation() != own || cmd.Process.Kill() == nil
+	}, "not killed")
+	stdin.Close()
+	waitErr := cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(waitErr, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGKILL && ctx.Err() == nil {
+		how, waitErr = "killed by the child", nil
+	}
+	return how, errors.Join(err, waitErr)
+}
+
+// cleanedUp forks beside a test that has a temporary directory, or before it, and gives
+// the copy of that test the time to end.
+func cleanedUp(ctx context.Context, parallel bool) (string, error) {
+	dir, err := os.MkdirTemp("", "rawfork-test")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	end, cleaned := make(chan bool), make(chan error, 1)
+	test := func() {
+		<-end
+		cleaned <- os.RemoveAll(dir)
+	}
+	if parallel {
+		go test()
 	}
 	how, err := inForkallChild(ctx, forkall.Options{}, func() bool {
-		close(release)
-		return <-released == nil
-	}, "EPERM in the child")
-	close(release)
-	return how, errors.Join(err, <-released)
-}
-
-// pendingLost forks with a signal pending for the thread that forks.
-func pendingLost(ctx context.Context) (how string, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var set, old unix.Sigset_t
-	set.Val[0] = 1 << (uint(unix.SIGUSR1) - 1)
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
-		return "", os.NewSyscallError("sigprocmask", err)
+		close(end)
+		return !parallel || <-cleaned == nil
+	}, "not removed")
+	if !parallel {
+		go test()
 	}
-	if err := unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGUSR1); err != nil {
-		return "", os.NewSyscallError("tgkill", err)
+	if _, statErr := os.Stat(dir); how == "" && errors.Is(statErr, os.ErrNotExist) {
+		how = "removed by the child"
 	}
-	forkallTurn.Lock()
-	pid, err := forkall.Fork()
-	if pid == 0 && err == nil {
-		// On the same thread, whose mask the child has.
-		status := otherwiseStatus
-		if took(&set) {
-			status = done
-		}
-		unix.Exit(status)
-	}
-	forkallTurn.Unlock()
-	if !took(&set) {
-		err = errors.Join(err, errors.New("no signal pending in the parent"))
-	}
-	err = errors.Join(err, os.NewSyscallError("sigprocmask", unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)))
-	if err != nil {
-		return "", err
-	}
-	how, err = ended(ctx, pid, limit)
-	if how == fmt.Sprintf("wait status %#x", otherwiseStatus<<8) {
-		how = "not pending in the child"
-	}
-	return how, err
-}
-
-// took takes one of the signals in set that is pending, if there is one.
-func took(set *unix.Sigset_t) bool {
-	var none unix.Timespec
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(set)), 0, uintptr(unsafe.Pointer(&none)), 8, 0, 0)
-	return errno == 0
+	close(end)
+	return how, errors.Join(err, <-cleaned)
 }
