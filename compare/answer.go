@@ -34,8 +34,8 @@ func (r *Result) ends() (from, to float64, ok bool) {
 
 func (r *Result) x(x float64) string { return r.experiment.Axis.format(x) }
 
-// from tells how a series went from the smallest x to the largest: "fork from 2.10
-// ms to 16.0 ms".
+// from tells how a series went from the smallest x to the largest: "fork 2.10 ms to
+// 16.0 ms".
 func (r *Result) from(s Series, name string) string {
 	from, to, ok := r.ends()
 	a, ok1 := r.at(s, name, from)
@@ -45,12 +45,12 @@ func (r *Result) from(s Series, name string) string {
 	}
 	m := measure(name)
 	if !ok {
-		return fmt.Sprintf("%s takes %s", s, m.format(a.Median))
+		return fmt.Sprintf("%s %s", s, m.format(a.Median))
 	}
-	return fmt.Sprintf("%s goes from %s to %s", s, m.format(a.Median), m.format(b.Median))
+	return fmt.Sprintf("%s %s to %s", s, m.format(a.Median), m.format(b.Median))
 }
 
-// growth is from for several series, as one sentence.
+// growth is from for several series, as one sentence that says what it is about.
 func (r *Result) growth(name string, all ...Series) string {
 	from, to, ok := r.ends()
 	var parts []string
@@ -62,10 +62,11 @@ func (r *Result) growth(name string, all ...Series) string {
 	if len(parts) == 0 {
 		return ""
 	}
+	about := strings.ToUpper(measure(name).Text[:1]) + measure(name).Text[1:]
 	if !ok {
-		return fmt.Sprintf("At %s %s.", r.x(from), strings.Join(parts, ", "))
+		return fmt.Sprintf("%s, at %s: %s.", about, r.x(from), strings.Join(parts, ", "))
 	}
-	return fmt.Sprintf("From %s to %s %s.", r.x(from), r.x(to), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s, from %s to %s: %s.", about, r.x(from), r.x(to), strings.Join(parts, ", "))
 }
 
 // ratios compares series with the reference at the largest x.
@@ -80,7 +81,7 @@ func (r *Result) ratios(name string, all ...Series) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("At %s, in times of %s: %s.", r.x(to), r.Reference, strings.Join(parts, ", "))
+	return fmt.Sprintf("The same at %s, in times of %s: %s.", r.x(to), r.Reference, strings.Join(parts, ", "))
 }
 
 // ratio writes a ratio as "1.03×" and "0.0052×".
@@ -105,13 +106,14 @@ func answerFork(r *Result) string {
 	var parts []string
 	for _, x := range r.xs() {
 		if f, ok := r.at(Series{Method: "fork-only"}, "wait", x); ok && f.Ratio != nil {
-			parts = append(parts, fmt.Sprintf("%.3f [%.3f, %.3f] at %s", f.Ratio.Median, f.Ratio.Lo, f.Ratio.Hi, r.x(x)))
+			parts = append(parts, fmt.Sprintf("%s at %s", f.Ratio.spread(), r.x(x)))
 		}
 	}
 	if len(parts) == 0 {
 		return say(r.growth("wait", r.series()...))
 	}
-	return say("Fork, child.Exit and Wait take, in times of fork, _exit and waitpid in C: "+strings.Join(parts, ", ")+".",
+	return say("Fork, child.Exit and Wait together take, in times of fork, _exit and waitpid in C: "+strings.Join(parts, ", ")+".",
+		r.growth("wait", plain("fork-only", "cfork-only")...),
 		r.growth("return", plain("fork-only", "cfork-only")...))
 }
 
@@ -157,18 +159,18 @@ func answerLatency(r *Result) string {
 	_, to, _ := r.ends()
 	var sentences []string
 	for _, about := range []struct{ measure, text string }{
-		{"gap-fault", "a goroutine that touches new memory stops for at most"},
-		{"gap-stw", "stopping the world takes at most"},
-		{"gap-compute", "a goroutine that only computes stops for at most"},
+		{"gap-fault", "The longest stop during one start, the median of the turns, at %s, of a goroutine that touches new memory: %s."},
+		{"gap-stw", "The longest time that stopping the world took, at %s: %s."},
+		{"gap-compute", "The longest stop of a goroutine that only computes, at %s: %s."},
 	} {
 		var parts []string
 		for _, s := range r.series() {
 			if f, ok := r.at(s, about.measure, to); ok {
-				parts = append(parts, fmt.Sprintf("%s with %s", nanos(f.Median), s))
+				parts = append(parts, fmt.Sprintf("%s %s", s, nanos(f.Median)))
 			}
 		}
 		if len(parts) > 0 {
-			sentences = append(sentences, fmt.Sprintf("At %s %s %s.", r.x(to), about.text, strings.Join(parts, ", ")))
+			sentences = append(sentences, fmt.Sprintf(about.text, r.x(to), strings.Join(parts, ", ")))
 		}
 	}
 	return say(sentences...)
@@ -181,7 +183,8 @@ func answerGrowth(r *Result) string {
 
 func answerParallel(r *Result) string {
 	return say(r.growth("each", plain("syscall", "fork", "vfork", "helper")...),
-		r.ratios("each", plain("fork", "vfork", "spawn", "helper", "osexec")...))
+		r.ratios("each", plain("fork", "vfork", "spawn", "helper", "osexec")...),
+		r.growth("half", plain("syscall", "fork", "vfork", "helper")...))
 }
 
 func answerReady(r *Result) string {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -44,7 +45,7 @@ func (r *Result) writeBenchmark(out io.Writer, p Point) {
 		fmt.Fprintf(out, "%s 1", name)
 		for _, name := range names {
 			if f := p.Measured[name]; i < len(f.Turns) {
-				fmt.Fprintf(out, " %.0f %s", f.Turns[i], measure(name).Unit)
+				fmt.Fprintf(out, " %s %s", strconv.FormatFloat(f.Turns[i], 'f', -1, 64), measure(name).Unit)
 			}
 		}
 		fmt.Fprintln(out)

@@ -89,9 +89,12 @@ func (r *Result) line(s Series, m Measure, zero float64) charts.Line {
 	for _, x := range r.xs() {
 		if f, ok := r.at(s, m.Name, x); ok {
 			y := max(f.Median, zero)
+			lo, hi := y, y // no bar where there is no interval
+			if f.known() {
+				lo, hi = max(min(float64(f.Lo), y), zero), max(float64(f.Hi), y)
+			}
 			l.XYs = append(l.XYs, plotter.XY{X: x, Y: y})
-			l.Low = append(l.Low, y-max(min(f.Lo, y), zero))
-			l.High = append(l.High, max(f.Hi, y)-y)
+			l.Low, l.High = append(l.Low, y-lo), append(l.High, hi-y)
 		}
 	}
 	return l
@@ -103,8 +106,8 @@ func (r *Result) zero(m Measure) float64 {
 	least := math.Inf(1)
 	for _, p := range r.Points {
 		if f, ok := p.Measured[m.Name]; ok {
-			for _, v := range []float64{f.Median, f.Lo, f.Hi} {
-				if v > 0 {
+			for _, v := range []float64{f.Median, float64(f.Lo), float64(f.Hi)} {
+				if v > 0 { // which NaN isn't
 					least = min(least, v)
 				}
 			}

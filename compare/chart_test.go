@@ -105,7 +105,7 @@ func TestPage(t *testing.T) {
 	}
 	page := out.String()
 	for _, want := range []string{`<section id="heap">`, `<section id="fork">`, "a &lt;load&gt;", `<td class="differs">another</td>`, ">the caller<",
-		"From 16 MB to 1 GB syscall goes from 2.00 ms to 2.00 ms", `stroke="#e07b00"`} {
+		"from 16 MB to 1 GB: syscall 2.00 ms to 2.00 ms", `stroke="#e07b00"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s in the page", want)
 		}

@@ -55,10 +55,18 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if err := r.run(ctx, experiments); err != nil {
 		return r.report, fmt.Errorf("compare: %w", err)
 	}
-	if ctx.Err() == nil && options.Semantics {
-		if r.report.Semantics, err = describe(ctx, path); err != nil {
-			return r.report, fmt.Errorf("compare: what the processes are: %w", err)
+	if methods := options.described(); methods != nil && ctx.Err() == nil {
+		r.progress(SemanticsName, r.done)
+		sides, err := describe(ctx, path, methods)
+		switch {
+		case ctx.Err() != nil:
+			r.report.Stopped = context.Cause(ctx).Error()
+		case err != nil:
+			return r.report, fmt.Errorf("compare: %s: %w", SemanticsName, err)
+		default:
+			r.report.Semantics = sides
 		}
+		r.progress(SemanticsName, r.total)
 	}
 	return r.report, nil
 }
@@ -81,13 +89,13 @@ func timeToTouch() time.Duration {
 }
 
 // describe has a process of its own make what is described.
-func describe(ctx context.Context, path string) (*Semantics, error) {
+func describe(ctx context.Context, path string, methods []string) (*Semantics, error) {
 	c, err := start(ctx, setup{Program: path, Heap: 16 * mB, Helper: true})
 	if err != nil {
 		return nil, err
 	}
 	defer c.close()
-	a, err := c.ask(request{Describe: described}, patience)
+	a, err := c.ask(request{Describe: methods}, patience)
 	if err != nil {
 		return nil, err
 	}

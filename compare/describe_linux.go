@@ -16,12 +16,11 @@ import (
 	"rawfork/procstate"
 )
 
-// The signals that the describing process blocks and ignores, and the descriptor that
-// it has open without close-on-exec, so that there is something to inherit.
+// The signals that the describing process blocks and ignores, so that there is something
+// to inherit.
 const (
 	blockedSignal = unix.SIGWINCH
 	ignoredSignal = unix.SIGUSR2
-	leakedFD      = 50 // far above those that the runtime opens
 )
 
 // describe has each method make a process that waits, and reads what it is.

@@ -11,8 +11,9 @@
 //
 // An experiment is data: a question, what is varied, the methods, what is measured.
 // Each point is measured in processes of its own, that have the heap, the threads or
-// whatever is varied. The methods take turns there (A B C, B C A, C A B, ...), so that
-// a change of the machine's load meets all; the first turn is a warm-up. A figure is
+// whatever is varied. The methods take turns there (A B C, C B A, B C A, A C B, ...), so
+// that a change of the machine's load, and what one leaves behind, meets all; the first
+// turn is a warm-up. A figure is
 // the median of the turns with its 95% confidence interval, a ratio the median of the
 // ratios turn by turn. A report says on what machine it was made, and when its figures
 // are not to be trusted.

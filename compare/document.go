@@ -19,7 +19,7 @@ import (
 // the first measure, or of a measure that is named behind a slash (heap/child-faults).
 // A third name, of a method (heap/wait/fork), is for a cell of a table, between marks on one
 // line: it gets the method's first and last figure. The block machine gets what the
-// figures were measured on.
+// figures were measured on, the block semantics what the processes are.
 var blocks = regexp.MustCompile(`(?s)(<!-- compare: ([a-z/-]+) -->\n?).*?(<!-- /compare -->)`)
 
 // parts are the names in a block's: experiment, measure and method, or "".
@@ -66,7 +66,7 @@ func (d *document) check() error {
 	}
 	for _, block := range found {
 		experiment, name, by := parts(block[2])
-		if experiment == "machine" {
+		if block[2] == "machine" {
 			continue
 		}
 		if by != "" {
@@ -109,7 +109,14 @@ func (d *Documents) Write(r *Report) error {
 // markdown is the text of a block, "" where nothing was measured for it.
 func (r *Report) markdown(name string) string {
 	var b strings.Builder
-	if name == "machine" {
+	switch {
+	case name == SemanticsName && r.Semantics != nil:
+		header, rows := r.Semantics.table(func(cell string) string { return "**" + cell + "**" })
+		writeMarkdown(&b, header, rows)
+		return b.String()
+	case name == "machine" && !r.measured(): // it says what the figures were measured on
+		return ""
+	case name == "machine":
 		fmt.Fprintf(&b, "Measured %s on %s × %d, Linux %s, %s, huge pages %s, load %s at the start.",
 			r.Machine.Date, r.Machine.Processor, r.Machine.Processors, r.Machine.Kernel, r.Machine.Go, r.Machine.HugePages, r.Machine.Load)
 		if len(r.Noise) > 0 {
@@ -120,7 +127,7 @@ func (r *Report) markdown(name string) string {
 	}
 	experiment, measureName, by := parts(name)
 	result := r.result(experiment)
-	if result == nil {
+	if result == nil || len(result.Points) == 0 {
 		return ""
 	}
 	if measureName == "" {
@@ -139,13 +146,7 @@ func (r *Report) markdown(name string) string {
 		return firstAndLast(header, rows, by)
 	}
 	header[0] = m.Text
-	fmt.Fprintf(&b, "| %s |\n|---|%s\n", strings.Join(header, " | "), strings.Repeat("---:|", len(header)-1))
-	for _, row := range rows {
-		for i := range row {
-			row[i] = strings.Join(strings.Fields(row[i]), " ")
-		}
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
-	}
+	writeMarkdown(&b, header, rows)
 	for _, note := range result.Notes {
 		fmt.Fprintf(&b, "\nNote: %s.\n", note)
 	}
@@ -165,4 +166,14 @@ func firstAndLast(header []string, rows [][]string, method string) string {
 		return at(1)
 	}
 	return ""
+}
+
+func writeMarkdown(b *strings.Builder, header []string, rows [][]string) {
+	fmt.Fprintf(b, "| %s |\n|---|%s\n", strings.Join(header, " | "), strings.Repeat("---:|", len(header)-1))
+	for _, row := range rows {
+		for i := range row {
+			row[i] = strings.Join(strings.Fields(row[i]), " ")
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+	}
 }

@@ -69,7 +69,7 @@ after
 		}
 	}
 	text := report.markdown("heap")
-	for _, want := range []string{"From 16 MB to 1 GB", "- **as expected**: vfork", "- **NOT as expected**"} {
+	for _, want := range []string{"from 16 MB to 1 GB", "- **as expected**: vfork", "- **NOT as expected**"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

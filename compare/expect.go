@@ -84,14 +84,17 @@ func (v *Verdict) judge(limit float64, ratios ...Interval) {
 	above := false
 	for _, i := range ratios {
 		v.Holds = v.Holds && i.Median <= limit
-		v.Settled = v.Settled && i.Hi <= limit
-		above = above || i.Lo > limit
+		v.Settled = v.Settled && float64(i.Hi) <= limit
+		above = above || float64(i.Lo) > limit
 	}
 	v.Settled = v.Settled || above
 }
 
 // spread writes a ratio and its interval, as "1.03× [1.01, 1.06]".
 func (i Interval) spread() string {
+	if !i.known() {
+		return ratio(i.Median) + " [unknown]"
+	}
 	return fmt.Sprintf("%s [%.3g, %.3g]", ratio(i.Median), i.Lo, i.Hi)
 }
 

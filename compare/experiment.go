@@ -98,7 +98,7 @@ type turn struct {
 	Work   work   `json:"work"`
 	Method string `json:"method"`
 	Starts int    `json:"starts"`
-	Pages  int    `json:"pages,omitempty"` // to write, for workHold
+	Pages  int    `json:"pages,omitempty"` // of 4 kB, to write to, for workHold
 }
 
 // at is what a series needs at x.
@@ -118,8 +118,8 @@ func (e *Experiment) at(s Series, x float64) (setup, turn) {
 	return need, do
 }
 
-// readyChildren are more than one turn needs, so that each finds one booted.
-const readyChildren = 8
+// readyChildren is enough: before each start all are waited for.
+const readyChildren = 2
 
 // heapOf is the memory that all measuring processes of a point have together.
 func (e *Experiment) heapOf(x float64) int64 {
@@ -128,6 +128,17 @@ func (e *Experiment) heapOf(x float64) int64 {
 		sum += need.Heap
 	}
 	return sum
+}
+
+// methods are those of its series.
+func (e *Experiment) methods() []string {
+	var all []string
+	for _, s := range e.Series {
+		if !slices.Contains(all, s.Method) {
+			all = append(all, s.Method)
+		}
+	}
+	return all
 }
 
 // setups are the different measuring processes of a point.
@@ -141,11 +152,18 @@ func (e *Experiment) setups(x float64) []setup {
 	return all
 }
 
+// opening is about how long the measuring processes of a point take to be set up, with
+// touch for each GB that they take.
+func (e *Experiment) opening(x float64, touch time.Duration) time.Duration {
+	const each = 60 * time.Millisecond
+	return time.Duration(len(e.setups(x)))*each + time.Duration(float64(e.heapOf(x))/gB*float64(touch))
+}
+
 // estimate is about how long a point takes on a machine with nothing else to do, for
-// the time left and nothing more: to open its measuring processes, with touch for each
-// GB that they take, and for its turns, which have a limit.
+// the time left and nothing more: to open its measuring processes, and for its turns,
+// which have a limit.
 func (e *Experiment) estimate(x float64, turns int, touch, limit time.Duration) time.Duration {
-	const open, table = 60 * time.Millisecond, 14 * time.Millisecond // the latter for each GB
+	const table = 14 * time.Millisecond // for each GB
 	_, do := e.at(e.Reference, x)
 	start := 3 * time.Millisecond
 	switch do.Work {
@@ -156,14 +174,15 @@ func (e *Experiment) estimate(x float64, turns int, touch, limit time.Duration) 
 	}
 	gigabytes := float64(e.heapOf(x)) / gB
 	each := time.Duration(len(e.Series)*do.Starts)*start + time.Duration(gigabytes*float64(table)*float64(do.Starts))
-	return time.Duration(len(e.setups(x)))*open + time.Duration(gigabytes*float64(touch)) + min(limit, each*time.Duration(turns+1))
+	return e.opening(x, touch) + min(limit, each*time.Duration(turns+1))
 }
 
 // Experiments returns all experiments.
 func Experiments() []Experiment { return slices.Clone(experiments) }
 
 // Find returns the experiments of these names, in the order of the table, or all
-// when there are none. The error for a name that isn't there lists those that are.
+// when there are none. [SemanticsName] is known, but is no experiment: nothing is varied.
+// The error for a name that isn't there lists those that are.
 func Find(names []string) ([]Experiment, error) {
 	if len(names) == 0 {
 		return Experiments(), nil
@@ -172,6 +191,7 @@ func Find(names []string) ([]Experiment, error) {
 	for _, e := range experiments {
 		known = append(known, e.Name)
 	}
+	known = append(known, SemanticsName)
 	for _, name := range names {
 		if !slices.Contains(known, name) {
 			return nil, fmt.Errorf("no experiment %q; there are %s", name, strings.Join(known, ", "))

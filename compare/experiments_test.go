@@ -75,7 +75,9 @@ func TestFind(t *testing.T) {
 	}{
 		{nil, []string{"heap", "fork", "hugepages", "tables", "written", "latency", "threads", "mappings", "descriptors", "parallel", "ready"}, ""},
 		{[]string{"ready", "heap"}, []string{"heap", "ready"}, ""},
-		{[]string{"heap", "heep"}, nil, `no experiment "heep"; there are heap, fork, hugepages, tables, written, latency, threads, mappings, descriptors, parallel, ready`},
+		{[]string{"ready", "semantics"}, []string{"ready"}, ""},
+		{[]string{"semantics"}, nil, ""},
+		{[]string{"heap", "heep"}, nil, `no experiment "heep"; there are heap, fork, hugepages, tables, written, latency, threads, mappings, descriptors, parallel, ready, semantics`},
 	} {
 		found, err := Find(test.names)
 		var names []string
@@ -100,6 +102,10 @@ func TestCheck(t *testing.T) {
 		{Options{Experiments: []string{"heap"}, Methods: []string{"fork", "osexec"}, Heap: 1, Turns: 1}, ""},
 		{Options{Experiments: []string{""}}, `no experiment ""; there are heap, fork,`},
 		{Options{Methods: []string{"fork", "vfrok"}}, `no method "vfrok"; there are syscall, osexec, fork, vfork,`},
+		{Options{Methods: []string{"ready", "vfork"}}, ""},
+		{Options{Experiments: []string{"fork"}, Methods: []string{"fork-only", "vfork"}}, `no method "vfork" in fork; there are fork-only, cfork-only, cvfork-only`},
+		{Options{Experiments: []string{"fork", "heap"}, Methods: []string{"fork-only", "vfork"}}, ""},
+		{Options{Experiments: []string{"semantics"}, Methods: []string{"cfork"}}, `no method "cfork" in semantics; there are syscall, osexec,`},
 		{Options{Heap: -1}, "must not be negative"},
 		{Options{Turns: -1}, "must not be negative"},
 	} {
@@ -115,4 +121,17 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// On a machine with large pages too, what is written to is there.
+func TestWrittenFits(t *testing.T) {
+	all, err := Find([]string{"written"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range slices.Concat(all[0].X, all[0].Quick) {
+		if need, do := all[0].at(all[0].Reference, x); int64(do.Pages)*4*kB > need.Heap {
+			t.Errorf("%d pages of 4 kB to write to, in %d bytes", do.Pages, need.Heap)
+		}
+	}
 }

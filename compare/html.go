@@ -37,10 +37,11 @@ func (r *Report) WriteHTML(w io.Writer) error {
 // first experiment where heap was not measured, with a legend and with the names that
 // a file of its own needs.
 func (r *Report) WriteSVG(w io.Writer) error {
-	if len(r.Results) == 0 {
+	i := slices.IndexFunc(r.Results, func(result Result) bool { return len(result.Points) > 0 }) // heap is the first one
+	if i < 0 {
 		return nil
 	}
-	result := &r.Results[0] // heap is the first one
+	result := &r.Results[i]
 	svg, err := result.svg(measure(result.experiment.Measures[0]), picture, true)
 	if err != nil {
 		return err

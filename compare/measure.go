@@ -8,10 +8,10 @@ import (
 
 // A Measure is something that is measured of making a process.
 type Measure struct {
-	Name  string
-	Text  string // what it is, in a few words
-	Nanos bool   // a time; else a count
-	Unit  string // its unit in the Go benchmark format
+	Name  string `json:"name"`
+	Text  string `json:"text"`  // what it is, in a few words
+	Nanos bool   `json:"nanos"` // a time; else a count
+	Unit  string `json:"unit"`  // its unit in the Go benchmark format
 }
 
 // measures are all measures.
@@ -20,11 +20,12 @@ var measures = []Measure{
 	{"return", "how long the call keeps its caller", true, "return-ns/op"},
 	{"first", "start until the first instruction of the new program", true, "first-ns/op"},
 	{"each", "wall time for each process when several start at once", true, "ns/op"},
+	{"half", "time until half of the starts that were asked for at once have returned", true, "half-ns/op"},
 	{"write", "time to write the pages while the process lives", true, "write-ns/op"},
 	{"write-faults", "page faults of these writes", false, "write-faults/op"},
-	{"parent-faults", "page faults of the caller", false, "parent-faults/op"},
+	{"parent-faults", "page faults of the caller, from the start until the process is waited for", false, "parent-faults/op"},
 	{"child-faults", "page faults of the new process", false, "child-faults/op"},
-	{"parent-switches", "context switches of the caller", false, "parent-switches/op"},
+	{"parent-switches", "context switches of the caller, all its threads", false, "parent-switches/op"},
 	{"child-switches", "context switches of the new process", false, "child-switches/op"},
 	{"tables", "bytes of page tables of the new process", false, "table-bytes/op"},
 	{"shared", "bytes of memory that the new process shares with its parent", false, "shared-bytes/op"},

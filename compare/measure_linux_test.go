@@ -33,9 +33,11 @@ func TestEveryMethod(t *testing.T) {
 	for i := range report.Results {
 		r := &report.Results[i]
 		want := len(r.experiment.Series)
-		if len(r.Notes) > 0 {
-			t.Logf("%s: %q", r.Experiment, r.Notes)
-			want -= len(r.Notes)
+		for _, note := range r.Notes {
+			if !strings.HasPrefix(note, "fewer than ") { // turns: there is one
+				t.Logf("%s: %s", r.Experiment, note)
+				want--
+			}
 		}
 		if len(r.Points) != want {
 			t.Errorf("%s: %d points, want %d", r.Experiment, len(r.Points), want)
@@ -108,8 +110,8 @@ func TestCounts(t *testing.T) {
 		t.Errorf("%v bytes are shared after an exec", shared)
 	}
 	// One fault for each page that is written to while a child shares it.
-	if faults := got("written", fork, "write-faults"); faults < 256 {
-		t.Errorf("%v page faults for 256 pages written after a fork", faults)
+	if faults := got("written", fork, "write-faults"); faults < 256*4*kB/page {
+		t.Errorf("%v page faults for 256 pages of 4 kB written after a fork", faults)
 	}
 	if faults := got("written", syscall, "write-faults"); faults > 128 {
 		t.Errorf("%v page faults for 256 pages written beside a program that has executed", faults)

@@ -18,13 +18,14 @@ type Output struct {
 
 // outputs are the files of an Output.
 var outputs = []struct {
-	name  string
-	write func(*Report, io.Writer) error
+	name    string
+	figures bool // it has nothing but figures
+	write   func(*Report, io.Writer) error
 }{
-	{"compare.txt", func(r *Report, w io.Writer) error { return r.WriteText(w, TextOptions{Width: 100, All: true}) }},
-	{"compare.bench", (*Report).WriteBenchmark},
-	{"compare.html", (*Report).WriteHTML},
-	{"compare.svg", (*Report).WriteSVG},
+	{"compare.txt", false, func(r *Report, w io.Writer) error { return r.WriteText(w, TextOptions{Width: 100, All: true}) }},
+	{"compare.bench", true, (*Report).WriteBenchmark},
+	{"compare.html", false, (*Report).WriteHTML},
+	{"compare.svg", true, (*Report).WriteSVG},
 }
 
 // OpenOutput makes sure, before anything is measured, that a report can be written
@@ -51,9 +52,13 @@ func OpenOutput(dir string) (*Output, error) {
 	return o, nil
 }
 
-// Write writes the report and puts it in place of what was there.
+// Write writes the report and puts it in place of what was there. What there is nothing
+// for, as when the run was ended before its first figure, stays as it was.
 func (o *Output) Write(r *Report) error {
 	for _, file := range outputs {
+		if !r.measured() && (file.figures || r.Semantics == nil) {
+			continue
+		}
 		draft := o.drafts[file.name]
 		if err := file.write(r, draft); err != nil {
 			return fmt.Errorf("output: %s: %w", file.name, err)

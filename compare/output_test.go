@@ -48,6 +48,30 @@ func TestOutput(t *testing.T) {
 	}
 }
 
+// A run that was ended before its first figure takes nothing away.
+func TestOutputOfNothing(t *testing.T) {
+	for _, test := range []struct {
+		report *Report
+		want   []string
+	}{
+		{&Report{}, nil},
+		{&Report{Semantics: semantics([]Side{{Method: "syscall"}})}, []string{"compare.html", "compare.txt"}},
+	} {
+		dir := t.TempDir()
+		output, err := OpenOutput(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := output.Write(test.report); err != nil {
+			t.Error(err)
+		}
+		output.Close()
+		if diff := cmp.Diff(test.want, names(t, dir)); diff != "" {
+			t.Errorf("files (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

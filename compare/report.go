@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 
@@ -18,6 +19,7 @@ type Report struct {
 	Seconds   float64         `json:"seconds"`
 	Stopped   string          `json:"stopped,omitempty"` // why the run ended before all was measured
 	Noise     []string        `json:"noise"`             // why the figures are to be doubted; none: a quiet machine
+	Measures  []Measure       `json:"measures"`          // what the names in Measured mean
 	Results   []Result        `json:"results"`
 	Semantics *Semantics      `json:"semantics,omitempty"`
 }
@@ -33,6 +35,7 @@ type Result struct {
 	Notes      []string  `json:"notes,omitempty"` // what was not measured as asked for, and why
 
 	experiment *Experiment
+	ended      bool // all its points have been gone through
 }
 
 // A Point is one series at one x.
@@ -42,9 +45,7 @@ type Point struct {
 	Measured map[string]Figure `json:"measured"` // by the name of the measure
 }
 
-// A Figure is the median of a measure over the turns. Where there are fewer than
-// six, Lo and Hi are the smallest and the largest value, else the 95% confidence
-// interval.
+// A Figure is the median of a measure over the turns, with its 95% confidence interval.
 type Figure struct {
 	Interval
 	// Ratio is the median of the ratios to the reference, turn by turn. It is nil
@@ -53,21 +54,45 @@ type Figure struct {
 	Turns []float64 `json:"turns"` // in the order in which they were measured
 }
 
-// An Interval is a median and what surrounds it.
+// An Interval is a median and its 95% confidence interval. Of fewer than six values
+// there is none: then the bounds are NaN.
 type Interval struct {
 	Median float64 `json:"median"`
-	Lo     float64 `json:"lo"`
-	Hi     float64 `json:"hi"`
+	Lo     Bound   `json:"lo"`
+	Hi     Bound   `json:"hi"`
 }
+
+// A Bound is an end of an interval. NaN, which JSON doesn't have, is null there.
+type Bound float64
+
+// MarshalJSON writes the bound as a number or null.
+func (b Bound) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(b)) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(b))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (b *Bound) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*b = Bound(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(b))
+}
+
+// known tells whether there is an interval.
+func (i Interval) known() bool { return !math.IsNaN(float64(i.Lo)) && !math.IsNaN(float64(i.Hi)) }
 
 // interval summarises values, of which there is at least one.
 func interval(values []float64) Interval {
 	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 	s := benchmath.AssumeNothing.Summary(sample, 0.95)
-	if math.IsInf(s.Lo, 0) || math.IsInf(s.Hi, 0) { // too few for a confidence interval
-		s.Lo, s.Hi = slices.Min(values), slices.Max(values)
+	if math.IsInf(s.Lo, 0) || math.IsInf(s.Hi, 0) { // too few values
+		s.Lo, s.Hi = math.NaN(), math.NaN()
 	}
-	return Interval{s.Center, s.Lo, s.Hi}
+	return Interval{s.Center, Bound(s.Lo), Bound(s.Hi)}
 }
 
 // figure summarises the turns of a measure. reference are those of the reference,
@@ -88,9 +113,9 @@ func figure(turns, reference []float64) Figure {
 }
 
 // uncertain tells whether the interval reaches further than a tenth from the
-// median.
+// median, as one that isn't known does.
 func (i Interval) uncertain() bool {
-	return i.Median > 0 && max(i.Hi-i.Median, i.Median-i.Lo) > i.Median/10
+	return i.Median > 0 && (!i.known() || max(float64(i.Hi)-i.Median, i.Median-float64(i.Lo)) > i.Median/10)
 }
 
 // xs are the values of x that were measured, ascending.
@@ -121,6 +146,11 @@ func (r *Result) series() []Series {
 	return slices.DeleteFunc(slices.Clone(r.experiment.Series), func(s Series) bool {
 		return !slices.ContainsFunc(r.Points, func(p Point) bool { return p.Series == s })
 	})
+}
+
+// measured tells whether there is any figure.
+func (r *Report) measured() bool {
+	return slices.ContainsFunc(r.Results, func(result Result) bool { return len(result.Points) > 0 })
 }
 
 // result returns that of an experiment, or nil.

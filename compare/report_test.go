@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -12,6 +13,12 @@ import (
 
 // table is a report with figures that are made up, for what is made of figures.
 func table(t *testing.T) *Report {
+	t.Helper()
+	return tableOf(t, 7)
+}
+
+// tableOf is table with so many turns.
+func tableOf(t *testing.T, n int) *Report {
 	t.Helper()
 	var turns []string
 	var closed int
@@ -24,7 +31,7 @@ func table(t *testing.T) *Report {
 	}
 	values := map[string]float64{"syscall": 2e6, "osexec": 3e6, "fork": 20e6, "vfork": 1.9e6, "spawn": 2.1e6, "helper": 2e6,
 		"cfork": 19e6, "cvfork": 1.5e6, "fork-only": 10e6, "cfork-only": 9.9e6, "cvfork-only": 1e5}
-	report, err := fakeRun(t.Context(), Options{Quick: true, Turns: 7}, 2*gB, heap,
+	report, err := fakeRun(t.Context(), Options{Quick: true, Turns: n}, 2*gB, heap,
 		fakeBench{turns: &turns, closed: &closed, value: func(method string, _ int) float64 { return values[method] }})
 	if err != nil {
 		t.Fatal(err)
@@ -47,13 +54,14 @@ func TestText(t *testing.T) {
 		"  as expected: vfork is no slower",
 		"  NOT as expected: spawn is no slower",
 		"  fork-only    10.0 ms  1.01×  10.0 ms  1.01×  10.0 ms  1.01×",
-		"1.010 [1.010, 1.010] at 256 MB",
+		"1.01× [1.01, 1.01] at 256 MB",
+		"also measured: return",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if strings.Contains(out.String(), "NOISY") || strings.Contains(out.String(), "keeps its caller") {
+	if strings.Contains(out.String(), "NOISY") || strings.Contains(out.String(), "keeps its caller, by") {
 		t.Errorf("noise of a quiet run, or a measure that was not asked for:\n%s", out.String())
 	}
 	report.Noise, report.Stopped = []string{"the load was high"}, "interrupt"
@@ -149,9 +157,13 @@ func TestFormat(t *testing.T) {
 }
 
 func TestInterval(t *testing.T) {
-	few := interval([]float64{3, 1, 2})
-	if diff := cmp.Diff(Interval{2, 1, 3}, few); diff != "" {
-		t.Errorf("fewer than six (-want +got):\n%s", diff)
+	for _, few := range [][]float64{{2}, {3, 1, 2}, {3, 1, 2, 2, 2}} {
+		if i := interval(few); i.Median != 2 || i.known() || !i.uncertain() || i.spread() != "2.00× [unknown]" {
+			t.Errorf("of fewer than six: %+v, %s, want no interval", i, i.spread())
+		}
+	}
+	if i := interval([]float64{1, 2, 3, 4, 5, 6}); i != (Interval{3.5, 1, 6}) {
+		t.Errorf("six: %+v", i)
 	}
 	if many := interval([]float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}); many.Median != 5.5 || many.Lo < 1 || many.Hi > 10 || many.Lo > 4 || many.Hi < 7 {
 		t.Errorf("ten: %+v", many)
@@ -160,5 +172,68 @@ func TestInterval(t *testing.T) {
 	interval(unsorted)
 	if diff := cmp.Diff([]float64{3, 1, 2}, unsorted); diff != "" {
 		t.Errorf("the values were changed (-want +got):\n%s", diff)
+	}
+}
+
+// What has no interval has none in JSON either, and comes back from there as it was.
+func TestIntervalInJSON(t *testing.T) {
+	for want, values := range map[string][]float64{
+		`{"median":2,"lo":null,"hi":null}`: {2, 2, 2},
+		`{"median":2,"lo":1,"hi":3}`:       {1, 2, 2, 2, 2, 3},
+	} {
+		text, err := json.Marshal(interval(values))
+		if err != nil || string(text) != want {
+			t.Errorf("%v: %s, %v, want %s", values, text, err, want)
+		}
+		var back Interval
+		if err := json.Unmarshal(text, &back); err != nil || back.known() != interval(values).known() || back.Median != 2 {
+			t.Errorf("%s: read as %+v, %v", text, back, err)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"lo":"x"}`), new(Interval)); err == nil {
+		t.Error("a bound that is no number was read")
+	}
+}
+
+// A report of few turns says in each form that its medians have no interval.
+func TestFewTurns(t *testing.T) {
+	report := tableOf(t, 3)
+	var out bytes.Buffer
+	if err := report.WriteText(&out, TextOptions{All: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"~2.00 ms", "note: fewer than 6 turns: ", "not settled: vfork is no slower", "0.95× [unknown] at 16 MB", "1.01× [unknown] at 256 MB"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "as expected") || strings.Contains(out.String(), "NaN") {
+		t.Errorf("a verdict on three turns, or a figure that is none:\n%s", out.String())
+	}
+	out.Reset()
+	if err := report.WriteHTML(&out); err != nil || strings.Contains(out.String(), "NaN") || strings.Contains(out.String(), "as expected") {
+		t.Errorf("%v, or a page with a verdict on three turns, or a figure that is none", err)
+	}
+}
+
+// Between the parts of a text is one blank line, and no line ends in spaces.
+func TestBlankLines(t *testing.T) {
+	report := table(t)
+	report.Results[1].Expected = nil
+	report.Semantics = semantics([]Side{{Method: "syscall", Values: map[string]string{"Parent": "the caller"}},
+		{Method: "helper", Values: map[string]string{"Parent": "another"}, Differs: []string{"Parent"}}})
+	for _, options := range []TextOptions{{}, {All: true}, {Width: 60}} {
+		var out strings.Builder
+		if err := report.WriteText(&out, options); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(out.String(), "\n\n\n") || strings.Contains(out.String(), " \n") {
+			t.Errorf("%+v: two blank lines, or spaces at an end:\n%q", options, out.String())
+		}
+		for _, want := range []string{"semantics: What has", "  Parent", "another *"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%+v: no %q in\n%s", options, want, out.String())
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,7 +54,7 @@ func TestTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "syscall fork vfork fork vfork syscall vfork syscall fork syscall fork vfork"
+	want := "syscall fork vfork vfork fork syscall fork vfork syscall syscall vfork fork"
 	if diff := cmp.Diff(want, strings.Join(turns, " ")); diff != "" {
 		t.Errorf("turns (-want +got):\n%s", diff)
 	}
@@ -61,7 +62,7 @@ func TestTurns(t *testing.T) {
 	for _, p := range report.Results[0].Points {
 		got[p.Method] = p.Measured["wait"].Turns
 	}
-	if diff := cmp.Diff(map[string][]float64{"syscall": {6, 8, 10}, "fork": {4, 9, 11}, "vfork": {5, 7, 12}}, got); diff != "" {
+	if diff := cmp.Diff(map[string][]float64{"syscall": {6, 9, 10}, "fork": {5, 7, 12}, "vfork": {4, 8, 11}}, got); diff != "" {
 		t.Errorf("figures (-want +got):\n%s", diff)
 	}
 }
@@ -77,7 +78,7 @@ func TestFigures(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := report.Results[0]
-	want := "From 16 MB to 1 GB syscall goes from 2.00 ms to 2.00 ms, fork goes from 3.00 ms to 3.00 ms, vfork goes from 1.00 ms to 1.00 ms."
+	want := "Start until the process is waited for, from 16 MB to 1 GB: syscall 2.00 ms to 2.00 ms, fork 3.00 ms to 3.00 ms, vfork 1.00 ms to 1.00 ms."
 	if diff := cmp.Diff(want, result.Answer); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
@@ -199,11 +200,140 @@ func TestLack(t *testing.T) {
 		t.Fatal(err)
 	}
 	result := r.report.Results[0]
-	if diff := cmp.Diff([]string{"fork-only, huge pages at 16 MB: the kernel has no huge pages"}, result.Notes); diff != "" {
+	few := "fewer than 6 turns: a median of so few has no 95% confidence interval, and settles nothing"
+	if diff := cmp.Diff([]string{"fork-only, huge pages at 16 MB: the kernel has no huge pages", few}, result.Notes); diff != "" {
 		t.Errorf("notes (-want +got):\n%s", diff)
 	}
 	if len(result.Points) != 1 {
 		t.Errorf("%d points, want 1", len(result.Points))
+	}
+}
+
+// In the rounds of a run no series has the same one before it each time.
+func TestInTurn(t *testing.T) {
+	for n := 2; n <= 8; n++ {
+		before := map[[2]int]int{}
+		for i := range 2 * n {
+			seen := map[int]bool{}
+			for j := range n {
+				this := inTurn(i, j, n)
+				seen[this] = true
+				if j > 0 {
+					before[[2]int{inTurn(i, j-1, n), this}]++
+				}
+			}
+			if len(seen) != n {
+				t.Fatalf("round %d of %d series: only %v have a turn", i, n, seen)
+			}
+		}
+		for pair, times := range before {
+			if times > n {
+				t.Errorf("of %d series %d comes after %d in %d of %d rounds", n, pair[1], pair[0], times, 2*n)
+			}
+		}
+	}
+}
+
+// A run says before it measures, and in its report, what it will not measure as asked for.
+func TestNotices(t *testing.T) {
+	var turns, notices []string
+	var closed int
+	options := Options{Quick: true, Turns: 6, Heap: 64 * mB, Methods: []string{"fork", "vfork"}, Notice: func(text string) {
+		if len(turns) > 0 {
+			t.Errorf("said after the start: %q", text)
+		}
+		notices = append(notices, text)
+	}}
+	lacking := small("lacking", "fork-only", "cfork-only")
+	report, err := fakeRun(t.Context(), options, 32*mB, []Experiment{small("some", "syscall", "fork"), lacking},
+		fakeBench{turns: &turns, closed: &closed, value: func(string, int) float64 { return 1 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"some: it has no vfork; its methods are syscall, fork",
+		"some: no more than 32 MB: 64 MB need 64.0 MB of memory, and there are 32.0 MB to take",
+		"lacking: not measured: it has no fork, vfork; its methods are fork-only, cfork-only",
+	}
+	if diff := cmp.Diff(want, notices); diff != "" {
+		t.Errorf("notices (-want +got):\n%s", diff)
+	}
+	var noted []string
+	for _, r := range report.Results {
+		for _, note := range r.Notes {
+			noted = append(noted, r.Experiment+": "+note)
+		}
+	}
+	if diff := cmp.Diff(want, noted); diff != "" {
+		t.Errorf("notes of the report (-want +got):\n%s", diff)
+	}
+	var out strings.Builder
+	if err := report.WriteText(&out, TextOptions{All: true}); err != nil || !strings.Contains(out.String(), "note: not measured: it has no fork, vfork") {
+		t.Errorf("%v: no note of an experiment without figures in\n%s", err, out.String())
+	}
+	if err := report.WriteHTML(&out); err != nil {
+		t.Error(err)
+	}
+	if svg := new(strings.Builder); report.WriteSVG(svg) != nil || !strings.Contains(svg.String(), "<svg") {
+		t.Error("no picture of the experiment with figures")
+	}
+}
+
+// The run's plan goes on in one direction, to its end, and the time left follows from it:
+// it is what is left of the plan, as slowly as the plan has gone on until now.
+func TestProgress(t *testing.T) {
+	var turns []string
+	var closed int
+	var all []Progress
+	options := Options{Experiments: []string{"heap"}, Turns: 6, Progress: func(p Progress) { all = append(all, p) }}
+	if _, err := fakeRun(t.Context(), options, 2*gB, []Experiment{small("e", "syscall", "fork"), small("f", "syscall", "fork")},
+		fakeBench{turns: &turns, closed: &closed, value: func(string, int) float64 { return 1 }}); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range all {
+		if p.Done < 0 || p.Done > p.Total || p.Left < 0 || i > 0 && p.Done < all[i-1].Done {
+			t.Errorf("after %+v comes %+v", all[max(0, i-1)], p)
+		}
+	}
+	if last := all[len(all)-1]; last.Done != last.Total || last.Left != 0 {
+		t.Errorf("at the end: %+v", last)
+	}
+	r := &runner{total: 80 * time.Second}
+	for _, test := range []struct{ elapsed, done, want time.Duration }{
+		{0, 0, 80 * time.Second},
+		{20 * time.Second, 20 * time.Second, 60 * time.Second}, // as fast as planned
+		{50 * time.Second, 20 * time.Second, 120 * time.Second},
+		{2 * time.Second, 0, 96 * time.Second}, // the plan weighs ten seconds
+		{80 * time.Second, 80 * time.Second, 0},
+		{9 * time.Minute, 20 * time.Second, fullEnd - 9*time.Minute}, // it ends then in any case
+	} {
+		if got := r.left(test.elapsed, test.done); got != test.want {
+			t.Errorf("%v of %v done after %v: %v left, want %v", test.done, r.total, test.elapsed, got, test.want)
+		}
+	}
+}
+
+// A run that is too slow ends in time, and says what it left out.
+func TestTooLate(t *testing.T) {
+	r := &runner{options: Options{Quick: true}, started: time.Now().Add(-40 * time.Second), total: 60 * time.Second}
+	for _, test := range []struct {
+		done, estimate time.Duration
+		want           bool
+	}{
+		{0, time.Minute, false}, // the first point is measured on any machine
+		{40 * time.Second, 10 * time.Second, false},
+		{40 * time.Second, 20 * time.Second, true},
+		{10 * time.Second, 10 * time.Second, true},
+	} {
+		if r.done = test.done; r.tooLate(test.estimate) != test.want {
+			t.Errorf("%v of the plan done after 40 s: %v more is too late: %v, want %v", test.done, test.estimate, !test.want, test.want)
+		}
+	}
+	e := small("e", "syscall")
+	result := &Result{experiment: &e}
+	r.started = r.started.Add(-quickEnd)
+	if err := r.point(t.Context(), result, gB); err != nil || len(result.Notes) != 1 || !strings.HasPrefix(result.Notes[0], "not measured at 1 GB: ") {
+		t.Errorf("%v, notes %q", err, result.Notes)
 	}
 }
 
@@ -219,7 +349,7 @@ func TestMethodsOfARun(t *testing.T) {
 func TestNoise(t *testing.T) {
 	result := func(spread float64) Result {
 		e := small("e", "fork")
-		return Result{experiment: &e, Points: []Point{{Series{Method: "fork"}, 1, map[string]Figure{"wait": {Interval: Interval{100, 100 - spread, 100 + spread}}}}}}
+		return Result{experiment: &e, Points: []Point{{Series{Method: "fork"}, 1, map[string]Figure{"wait": {Interval: Interval{100, Bound(100 - spread), Bound(100 + spread)}}}}}}
 	}
 	for _, test := range []struct {
 		others, spread float64

@@ -13,7 +13,7 @@ import (
 
 // What the methods make is the same or differs as is known of them.
 func TestSemantics(t *testing.T) {
-	s, err := describe(t.Context(), programFile(t))
+	s, err := describe(t.Context(), programFile(t), described)
 	if err != nil {
 		t.Fatal(err)
 	}

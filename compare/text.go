@@ -28,14 +28,20 @@ func (r *Report) WriteText(w io.Writer, options TextOptions) error {
 			b.WriteString(style.Bold(line) + "\n")
 		}
 		writeLines(&b, style.Wrap(result.Answer, "  "))
-		names := result.experiment.Measures
+		names, others := result.experiment.Measures, []string(nil)
 		if !options.All {
-			names = names[:1]
+			names, others = names[:1], names[1:]
 		}
 		for _, name := range names {
 			result.writeTable(&b, style, measure(name))
 		}
-		b.WriteByte('\n')
+		if len(others) > 0 && len(result.Points) > 0 {
+			b.WriteByte('\n')
+			writeLines(&b, style.Wrap("also measured: "+strings.Join(others, ", "), "  "))
+		}
+		if len(result.Expected)+len(result.Notes) > 0 {
+			b.WriteByte('\n')
+		}
 		for _, v := range result.Expected {
 			mark := style.Bad
 			switch {
@@ -53,6 +59,9 @@ func (r *Report) WriteText(w io.Writer, options TextOptions) error {
 		}
 		b.WriteByte('\n')
 	}
+	if r.Semantics != nil {
+		r.Semantics.write(&b, style)
+	}
 	writeLines(&b, r.footer(style))
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -66,7 +75,10 @@ func writeLines(b *strings.Builder, lines []string) {
 
 // footer says what the figures depend on and whether to trust them.
 func (r *Report) footer(style text.Style) []string {
-	lines := style.Wrap("Medians; × is the median of the ratios to the reference, turn by turn; ~ marks a median whose 95% confidence interval reaches further than a tenth.", "")
+	var lines []string
+	if len(r.Results) > 0 {
+		lines = style.Wrap("Medians; × is the median of the ratios to the reference, turn by turn; ~ marks a median whose 95% confidence interval reaches further than a tenth, or that has none.", "")
+	}
 	lines = append(lines, r.Machine.Lines()...)
 	lines = append(lines, "load at end:   "+r.LoadAtEnd,
 		fmt.Sprintf("other work:    %.0f%% of the processors", 100*r.Others), fmt.Sprintf("took:          %.0f s", r.Seconds))
@@ -81,21 +93,38 @@ func (r *Report) footer(style text.Style) []string {
 	return lines
 }
 
-// writeTable has a row for each series and a column for each x, and goes on below
-// itself where the lines would be too long.
+// writeTable has a row for each series and a column for each x.
 func (r *Result) writeTable(b *strings.Builder, style text.Style, m Measure) {
 	header, rows := r.table(m)
 	if len(rows) == 0 {
 		return
 	}
+	b.WriteByte('\n')
+	writeLines(b, style.Wrap(m.Text+", by "+r.experiment.Axis.Text, "  "))
+	writeColumns(b, style, header, rows)
+}
+
+// write writes what the processes are.
+func (s *Semantics) write(b *strings.Builder, style text.Style) {
+	for _, line := range style.Wrap(SemanticsName+": "+SemanticsQuestion, "") {
+		b.WriteString(style.Bold(line) + "\n")
+	}
+	writeLines(b, style.Wrap("The caller ignores one signal, blocks another, and has one descriptor ("+fmt.Sprint(leakedFD)+
+		") that isn't close-on-exec; it gives the process descriptors 0 to 4, a Go child two files. * marks what isn't as after syscall.ForkExec.", "  "))
+	b.WriteByte('\n')
+	header, rows := s.table(func(cell string) string { return cell + " *" })
+	writeColumns(b, style, header, rows)
+	b.WriteByte('\n')
+}
+
+// writeColumns writes a table, and goes on below itself where the lines would be too long.
+func writeColumns(b *strings.Builder, style text.Style, header []string, rows [][]string) {
 	widths := make([]int, len(header))
 	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	b.WriteByte('\n')
-	writeLines(b, style.Wrap(m.Text+", by "+r.experiment.Axis.Text, "  "))
 	for from := 1; from < len(header); {
 		if from > 1 {
 			b.WriteByte('\n')
@@ -129,7 +158,7 @@ func tableLine(row []string, widths []int, from, to int) string {
 	for i := from; i < to; i++ {
 		line.WriteString("  " + pad(i) + row[i])
 	}
-	return line.String()
+	return strings.TrimRight(line.String(), " ")
 }
 
 // table is a measure as text: the header has the values of x.

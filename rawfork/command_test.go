@@ -117,6 +117,7 @@ func TestUsage(t *testing.T) {
 		{"compare --list", 0, ``},
 		{"compare heep", 2, `rawfork: compare: no experiment "heep"; there are heap, fork, .*; see 'rawfork compare --help'`},
 		{"compare --methods fork,x", 2, `rawfork: compare: no method "x"; there are syscall, .*; see 'rawfork compare --help'`},
+		{"compare fork --methods vfork", 2, `rawfork: compare: no method "vfork" in fork; there are fork-only, .*; see 'rawfork compare --help'`},
 		{"compare --heap 4x", 2, `rawfork: compare: --heap: no size: "4x"; .*; see 'rawfork compare --help'`},
 		{"compare -o /proc/none heap", 1, `rawfork: compare: output: mkdir /proc/none: no such file or directory`},
 		{"exec -n", 2, `rawfork: flag needs an argument: 'n' in -n; see 'rawfork exec --help'`},

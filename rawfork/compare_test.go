@@ -9,8 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"rawfork/compare"
+	"rawfork/internal/text"
 )
 
 // A run measures what was asked for and nothing more, and writes it in each form.
@@ -35,7 +39,12 @@ func TestCompare(t *testing.T) {
 		t.Errorf("measured %s, want %s", got, want)
 	}
 
-	code, stdout, stderr = run(t, command(t, append(args, "-o", dir)...))
+	code, stdout, stderr = run(t, command(t, append(args, "-all", "-o", dir)...))
+	for _, want := range []string{"page faults of the new process", "context switches of the caller", "how long the call keeps its caller, by", "note: fewer than 6 turns"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "fork-only") || colour.MatchString(stdout) {
 		t.Errorf("exit status %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
@@ -94,6 +103,41 @@ func TestCompareInterrupted(t *testing.T) {
 		}
 	}
 	wantNoOrphans(t)
+}
+
+// What can't be measured as asked for is said first, on standard error, and in the report.
+// The processes can be looked at alone.
+func TestCompareNotices(t *testing.T) {
+	code, stdout, stderr := run(t, command(t, "compare", "semantics", "tables", "-turns", "1", "-heap", "16MB", "-methods", "vfork,spawn"))
+	if want := "rawfork: compare: note: tables: it has no spawn; its methods are fork-only, syscall, vfork, helper\n"; code != 0 || stderr != want {
+		t.Errorf("exit status %d, stderr %q, want %q", code, stderr, want)
+	}
+	for _, want := range []string{"note: it has no spawn", "semantics: What has", "Signals blocked"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	if strings.Contains(stdout, "osexec") {
+		t.Errorf("a method that was not asked for:\n%s", stdout)
+	}
+}
+
+func TestBarLine(t *testing.T) {
+	at := compare.Progress{Doing: "heap, 16 MB", Done: 30 * time.Second, Total: 120 * time.Second, Left: 100 * time.Second}
+	for _, test := range []struct {
+		width int
+		ago   time.Duration
+		want  string
+	}{
+		{80, 0, "[#####...............]  25%  1m40s left  heap, 16 MB"},
+		{80, 3 * time.Second, "[#####...............]  25%  1m37s left  heap, 16 MB"},
+		{80, 5 * time.Minute, "[#####...............]  25%  1s left  heap, 16 MB"},
+		{40, 0, "[#####...............]  25%  1m40s left"},
+	} {
+		if diff := cmp.Diff(test.want, barLine(text.Style{Width: test.width}, at, test.ago)); diff != "" {
+			t.Errorf("width %d, %v ago (-want +got):\n%s", test.width, test.ago, diff)
+		}
+	}
 }
 
 func TestParseSize(t *testing.T) {
