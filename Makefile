@@ -37,9 +37,9 @@ test: compiler lint builds ## everything: lint, builds, all tests, the core's in
 
 # Each line of the matrix is one way to build or run a Go program. Two at a time: one
 # is linked while another's children are waited for.
-MATRIX = core-race core-probe core-one-p core-pie core-static core-musl core-unoptimised core-go125
+MATRIX = core-race core-probe core-one-p core-pie core-static core-musl core-unoptimised core-go125 core-fuzz
 
-test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25
+test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25; three fuzz tests
 	@$(MAKE) --no-print-directory -j2 --output-sync=target $(MATRIX)
 
 .PHONY: $(MATRIX)
@@ -80,6 +80,14 @@ core-go125:
 	else \
 		echo "not tested on $(GO125): the toolchain can't be fetched"; \
 	fi
+
+# A short run of what parses bytes that come from elsewhere; make fuzz has all of them. So
+# many inputs, not so many seconds: at the end of a time go test may call the time itself
+# a failure.
+core-fuzz:
+	$(GO) test -run '^$$' -fuzz '^FuzzPlan$$' -fuzztime 3000x ./internal/plan
+	$(GO) test -run '^$$' -fuzz '^FuzzReceive$$' -fuzztime 3000x ./helper
+	$(GO) test -run '^$$' -fuzz '^FuzzServe$$' -fuzztime 3000x ./probe
 
 bench: compiler ## the figures: docs/bench.txt, docs/*.svg, docs/compare.*, and those in README.md and docs/why.md
 	$(GO) run ./bench -o docs/bench.txt -charts docs
