@@ -22,18 +22,38 @@ var setUp time.Duration
 func TestMain(m *testing.M) {
 	flag.Parse()
 	start := time.Now()
-	fixture = map[int]string{}
-	for i := range *entries {
-		fixture[i] = fmt.Sprint("entry ", i)
-	}
+	fixture = makeFixture()
 	setUp = time.Since(start)
+	if os.Getenv(aloneEnv) != "" {
+		os.Exit(alone())
+	}
 	os.Exit(m.Run())
+}
+
+func makeFixture() map[int]string {
+	f := map[int]string{}
+	for i := range *entries {
+		f[i] = fmt.Sprint("entry ", i)
+	}
+	return f
+}
+
+// tests is how many there are that change the fixture.
+const tests = 8
+
+// change is what test i does to the fixture: it looks at all of it, and deletes a
+// thousandth, or most.
+func change(f map[int]string, i int, most bool) {
+	for key := range f {
+		if most && key%tests != i || !most && key%1000 == i {
+			delete(f, key)
+		}
+	}
 }
 
 // Each test changes what belongs to the whole process, and none sees the others'
 // changes, although all run at the same time.
 func TestIsolated(t *testing.T) {
-	const tests = 8
 	start := time.Now()
 	t.Run("group", func(t *testing.T) {
 		for i := range tests {
@@ -45,11 +65,7 @@ func TestIsolated(t *testing.T) {
 				if err := os.Chdir("/"); err != nil {
 					t.Errorf("%v", err)
 				}
-				for key := range fixture {
-					if key%tests != i {
-						delete(fixture, key)
-					}
-				}
+				change(fixture, i, true)
 				for key := range fixture {
 					if key%tests != i {
 						t.Errorf("key %d", key)
