@@ -35,7 +35,8 @@ type Result struct {
 	Notes      []string  `json:"notes,omitempty"` // what was not measured as asked for, and why
 
 	experiment *Experiment
-	ended      bool // all its points have been gone through
+	ended      bool     // all its points have been gone through
+	late       []string // the points that there was no time for
 }
 
 // A Point is one series at one x.

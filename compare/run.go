@@ -48,7 +48,7 @@ const (
 	quickRun   = 50 * time.Second
 	// What would end after these is not begun.
 	fullEnd  = 9*time.Minute + 45*time.Second
-	quickEnd = 57 * time.Second
+	quickEnd = 55 * time.Second
 )
 
 // describing is about how long a look at what the processes are takes.
@@ -171,6 +171,10 @@ func (r *runner) run(ctx context.Context, experiments []Experiment) error {
 			}
 		}
 		result.ended = failed == nil && ctx.Err() == nil
+		if len(result.late) > 0 {
+			result.note(fmt.Sprintf("not measured at %s: with this machine's speed and other work there was no time for it in %v",
+				strings.Join(result.late, ", "), r.end()))
+		}
 	}
 	if ctx.Err() != nil {
 		r.report.Stopped, failed = context.Cause(ctx).Error(), nil
@@ -351,7 +355,7 @@ func (r *runner) point(ctx context.Context, result *Result, x float64) error {
 	r.progress(doing, before)
 	defer func() { r.done = before + estimate; r.progress(doing, r.done) }()
 	if r.tooLate(estimate) {
-		result.note(fmt.Sprintf("not measured at %s: this machine is too slow or has too much other work for all of it in %v", e.Axis.format(x), r.end()))
+		result.late = append(result.late, e.Axis.format(x))
 		return nil
 	}
 
@@ -368,7 +372,8 @@ func (r *runner) point(ctx context.Context, result *Result, x float64) error {
 	for i := range turns + 1 { // the first one is the warm-up
 		now := time.Now()
 		if len(lines) == 0 || ctx.Err() != nil ||
-			i > leastTurns && now.Sub(begun) > r.limit() || i > lateTurns && now.After(latest) {
+			i > leastTurns && now.Sub(begun) > r.limit() || i > lateTurns && now.After(latest) ||
+			i > 1 && now.Sub(r.started) > r.end() {
 			break
 		}
 		var round []map[string]float64

@@ -332,8 +332,8 @@ func TestTooLate(t *testing.T) {
 	e := small("e", "syscall")
 	result := &Result{experiment: &e}
 	r.started = r.started.Add(-quickEnd)
-	if err := r.point(t.Context(), result, gB); err != nil || len(result.Notes) != 1 || !strings.HasPrefix(result.Notes[0], "not measured at 1 GB: ") {
-		t.Errorf("%v, notes %q", err, result.Notes)
+	if err := r.point(t.Context(), result, gB); err != nil || len(result.late) != 1 || result.late[0] != "1 GB" {
+		t.Errorf("%v, late %q", err, result.late)
 	}
 }
 
