@@ -16,6 +16,7 @@ import (
 	"rawfork/forkall"
 	"rawfork/forkall/internal/cload"
 	"rawfork/internal/forktest"
+	"rawfork/internal/rawcall"
 )
 
 // threadState is what the kernel and libc keep of one thread, but for its id.
@@ -43,26 +44,32 @@ type robustList struct{ Head, Size uintptr }
 
 // thisThread asks for the state of the calling thread.
 func thisThread() (s threadState) {
-	call := func(number uintptr, args ...uintptr) {
-		args = append(args, 0, 0, 0)
-		if _, _, errno := unix.RawSyscall(number, args[0], args[1], args[2]); errno != 0 {
-			panic(fmt.Sprintf("system call %d: %v", number, errno))
-		}
-	}
 	name := make([]byte, 16)
-	must(0, unix.Prctl(unix.PR_GET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
+	must(0, rawcall.Prctl(unix.PR_GET_NAME, unsafe.Pointer(&name[0])))
 	s.Name = unix.ByteSliceToString(name)
 	must(0, unix.SchedGetaffinity(0, &s.Processors))
 	must(0, unix.PthreadSigmask(unix.SIG_BLOCK, nil, &s.Mask))
-	call(unix.SYS_SIGALTSTACK, 0, uintptr(unsafe.Pointer(&s.Alternate)))
-	call(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&s.Robust.Head)), uintptr(unsafe.Pointer(&s.Robust.Size)))
+	// Each conversion stands in the call itself, so that no growth of the stack can come
+	// between: s moves with it.
+	_, _, errno := unix.RawSyscall(unix.SYS_SIGALTSTACK, 0, uintptr(unsafe.Pointer(&s.Alternate)), 0)
+	must(0, errnoErr(errno))
+	_, _, errno = unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0,
+		uintptr(unsafe.Pointer(&s.Robust.Head)), uintptr(unsafe.Pointer(&s.Robust.Size)))
+	must(0, errnoErr(errno))
 	var kept *int32
-	must(0, unix.Prctl(unix.PR_GET_TID_ADDRESS, uintptr(unsafe.Pointer(&kept)), 0, 0, 0))
+	must(0, rawcall.Prctl(unix.PR_GET_TID_ADDRESS, unsafe.Pointer(&kept)))
 	s.TIDAddress = uintptr(unsafe.Pointer(kept))
 	s.TIDThere = int(*kept) == unix.Gettid()
 	s.Rseq = fmt.Sprint(cload.Rseq())
 	s.Leader = unix.Gettid() == os.Getpid()
 	return s
+}
+
+func errnoErr(errno unix.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
 }
 
 // The main goroutine of the helper is to run on the main thread.
@@ -79,7 +86,7 @@ func threads(w io.Writer) {
 	go func() {
 		runtime.LockOSThread()
 		name := []byte("a thread\x00")
-		must(0, unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
+		must(0, rawcall.Prctl(unix.PR_SET_NAME, unsafe.Pointer(&name[0])))
 		var one unix.CPUSet
 		one.Set(firstProcessor())
 		must(0, unix.SchedSetaffinity(0, &one))

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rawfork/internal/rawcall"
 	"rawfork/procstate"
 )
 
@@ -76,7 +77,7 @@ func ask() (said, error) {
 	s.Cwd, e = unix.Getwd()
 	keep(e)
 	var name [16]byte
-	keep(unix.Prctl(unix.PR_GET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0))
+	keep(rawcall.Prctl(unix.PR_GET_NAME, unsafe.Pointer(&name[0])))
 	s.Name = unix.ByteSliceToString(name[:])
 	keep(s.signals())
 	keep(s.limits())

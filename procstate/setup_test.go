@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rawfork/internal/rawcall"
 )
 
 // setups are what a subject does to itself before it says what it is.
@@ -22,7 +24,7 @@ var setups = map[string]func() error{
 	"session":      func() error { _, err := unix.Setsid(); return err },
 	"name": func() error {
 		name := append([]byte("a) (b\n\xff c: "), 0)
-		return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+		return rawcall.Prctl(unix.PR_SET_NAME, unsafe.Pointer(&name[0]))
 	},
 	"ignored": func() error { signal.Ignore(unix.SIGHUP, unix.SIGUSR2); return nil },
 	"pending": setPending,
@@ -111,10 +113,11 @@ func scheduler(policy int, priority int32) error {
 func setPrivileges() error {
 	allow := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}
 	program := unix.SockFprog{Len: 1, Filter: &allow}
-	return errors.Join(
+	err := errors.Join(
 		unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0),
-		unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0))
+		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+	return errors.Join(err, errnoError(errno))
 }
 
 // setDescriptors opens what the test expects at 20 and above, in the directory

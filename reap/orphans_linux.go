@@ -30,7 +30,7 @@ func (r *Reaper) adopt() (*orphans, error) {
 		return nil, err
 	}
 	var before int32 // prctl writes an int
-	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&before)), 0, 0, 0); err != nil {
+	if err := rawcall.Prctl(unix.PR_GET_CHILD_SUBREAPER, unsafe.Pointer(&before)); err != nil {
 		return nil, os.NewSyscallError("prctl", err)
 	}
 	o.before = int(before)

@@ -16,6 +16,7 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/internal/forktest"
+	"rawfork/internal/rawcall"
 	"rawfork/reap"
 )
 
@@ -151,5 +152,5 @@ func peekPid(pid int) error {
 }
 
 func prctlGetSubreaper(into *int32) error {
-	return unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(into)), 0, 0, 0)
+	return rawcall.Prctl(unix.PR_GET_CHILD_SUBREAPER, unsafe.Pointer(into))
 }

@@ -15,6 +15,7 @@ import (
 	"rawfork"
 	"rawfork/child"
 	"rawfork/internal/ps"
+	"rawfork/internal/rawcall"
 )
 
 // zombie: C10.
@@ -208,7 +209,7 @@ func orphan(_ context.Context, l *Log) (string, error) {
 	}
 
 	var before int32
-	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&before)), 0, 0, 0); err != nil {
+	if err := rawcall.Prctl(unix.PR_GET_CHILD_SUBREAPER, unsafe.Pointer(&before)); err != nil {
 		return "", os.NewSyscallError("prctl", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

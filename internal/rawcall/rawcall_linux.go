@@ -41,6 +41,17 @@ func WaitPidfd(fd, options int, usage *syscall.Rusage) (pid int, status syscall.
 	}
 }
 
+// Prctl wraps prctl(2) for an option with one argument, which is an address. unix.Prctl
+// takes it as a number: its callee may make the goroutine's stack grow, which moves what
+// is there, and the kernel would use the old place.
+func Prctl(option int, address unsafe.Pointer) error {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, uintptr(option), uintptr(address), 0, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // EpollCtl wraps epoll_ctl(2).
 func EpollCtl(epoll, op, fd int, event *unix.EpollEvent) error {
 	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epoll), uintptr(op), uintptr(fd),
