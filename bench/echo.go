@@ -29,7 +29,7 @@ const (
 // The peers' sources; those in C are compiled where the figures are taken.
 //
 //go:embed peers/echo.c peers/echo.h peers/size.c peers/size.h peers/program/main.c
-//go:embed peers/prefork/main.c peers/reaping/main.c peers/forking.py
+//go:embed peers/prefork/main.c peers/reaping/main.c peers/forkserver/main.c peers/forking.py
 var sources embed.FS
 
 // server is a running echo server.

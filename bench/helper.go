@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rawfork"
+	"rawfork/bench/cloop"
 	"rawfork/helper"
 	"rawfork/internal/pages"
 	"rawfork/internal/program"
@@ -78,11 +80,17 @@ func helperStarts(w io.Writer, rounds int) error {
 		return err
 	}
 	defer h.Close()
-	var list []starter
+	ask, stop, err := forkServer(path)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	list := []starter{{"C helper", ask}}
 	for _, m := range []rawfork.Method{rawfork.ByHelper, rawfork.ByVfork, rawfork.ByFork, rawfork.BySyscall} {
 		list = append(list, starter{m.String(), func(n int) ([]time.Duration, error) { return startLoop(m, path, n) }})
 	}
 	fmt.Fprintf(w, "\nstart of the same program by the helper, and wait; %d turns of %d starts\n", rounds, startsATurn)
+	fmt.Fprintln(w, "C helper is a fork server in C: the same round trip, without a look at what the caller has changed")
 	fmt.Fprintln(w, "targets: helper ≤ 1.1 of syscall.ForkExec, and at 4 GB ≤ 1.1 of itself at 16 MB")
 	startHeader(w)
 	var smallest float64
@@ -108,6 +116,38 @@ func helperStarts(w io.Writer, rounds int) error {
 		fmt.Fprintf(w, "%-9s  %-8s  %.3f of 16 MB\n", "", "helper", m/smallest)
 	}
 	return nil
+}
+
+// forkServer starts the same round trip in C, without all that package helper does beside
+// it: a process that starts the program at path when it is asked to. stop ends it.
+func forkServer(path string) (ask func(n int) ([]time.Duration, error), stop func(), err error) {
+	dir, err := os.MkdirTemp("", "rawfork-bench")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, sources); err != nil {
+		return nil, nil, err
+	}
+	server := filepath.Join(dir, "forkserver")
+	if err := build(cmp.Or(os.Getenv("CC"), "cc"), "-O2", "-Wall", "-Wextra", "-Werror", "-o", server,
+		filepath.Join(dir, "peers", "forkserver", "main.c")); err != nil {
+		return nil, nil, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "forkserver")
+	defer theirs.Close()
+	cmd := exec.Command(server, path)
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{theirs}
+	if err := cmd.Start(); err != nil {
+		unix.Close(pair[0])
+		return nil, nil, err
+	}
+	ask = func(n int) ([]time.Duration, error) { return cloop.Ask(pair[0], n) }
+	return ask, func() { unix.Close(pair[0]); cmd.Wait() }, nil
 }
 
 // available is how many kB of memory can be used without swapping.

@@ -56,6 +56,16 @@ func Exec(path string, way Way, n int) ([]time.Duration, error) {
 	return took, nil
 }
 
+// Ask has the fork server at the other end of sock start its program n times, and returns
+// how long each took until it was waited for.
+func Ask(sock, n int) ([]time.Duration, error) {
+	took := make([]time.Duration, n)
+	if errno := C.cloop_ask(C.int(sock), C.int(n), (*C.longlong)(unsafe.Pointer(unsafe.SliceData(took)))); errno != 0 {
+		return nil, fmt.Errorf("request to a fork server in C: %w", syscall.Errno(errno))
+	}
+	return took, nil
+}
+
 // Held is what one turn of Hold took.
 type Held struct {
 	Forked time.Duration // a call of fork alone

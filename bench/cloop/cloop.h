@@ -24,6 +24,12 @@ enum cloop_way { CLOOP_FORK, CLOOP_VFORK, CLOOP_SPAWN };
  */
 int cloop_exec(const char *path, enum cloop_way way, int n, long long *ns);
 
+/*
+ * cloop_ask has the fork server at the other end of sock (peers/forkserver) start its
+ * program, as a child of this process, and waits for it, n times. Otherwise as cloop_fork.
+ */
+int cloop_ask(int sock, int n, long long *ns);
+
 /* What a turn of cloop_hold took, in nanoseconds. */
 struct cloop_hold {
 	long long forked; /* a call of fork(2) alone, just before */
