@@ -112,6 +112,7 @@ func TestFullDisk(t *testing.T) {
 	defer full.Close()
 	for _, args := range [][]string{
 		{"tour", "C5"}, {"rules", "--run", "umask"}, {"caveats", "--run", "mutex-held", "-n", "1"}, {"diff"}, {"diff", "--json"},
+		{"serve", "-l", "127.0.0.1:0"},
 	} {
 		cmd := command(t, args...)
 		var stderr bytes.Buffer

@@ -154,13 +154,17 @@ func (f *serveFlags) run(args []string) error {
 		signal.Notify(signals, syscall.SIGINT)
 	}
 	defer signal.Stop(signals)
+	if _, err := fmt.Println("listening on", listener.Addr()); err != nil {
+		return unwritten(fmt.Errorf("serve: %w", err))
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
-	fmt.Println("listening on", listener.Addr())
 	stop := status.show(s.counts)
 	err = f.untilTold(s, served, signals)
 	stop()
-	fmt.Println(s.counts())
+	if _, lineErr := fmt.Println(s.counts()); lineErr != nil && err == nil {
+		err = unwritten(fmt.Errorf("serve: %w", lineErr))
+	}
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 // terminal, there is the log only.
 type statusLine struct {
 	mu    sync.Mutex
-	w     io.Writer
+	w     *os.File
 	style text.Style
 	live  bool
 	text  string
@@ -23,6 +23,17 @@ type statusLine struct {
 
 func newStatusLine(file *os.File) *statusLine {
 	return &statusLine{w: file, style: styleOf(file), live: term.IsTerminal(int(file.Fd()))}
+}
+
+// fit cuts text off before the terminal's last column: a line that is longer couldn't be
+// cleared. The terminal's size may have changed since the last time.
+func (s *statusLine) fit(text string) string {
+	width := s.style.Width
+	if now, _, err := term.GetSize(int(s.w.Fd())); err == nil && now > 0 {
+		width = min(width, now)
+	}
+	line := []rune(text)
+	return string(line[:min(len(line), width-1)])
 }
 
 // Write writes lines of the log.
@@ -74,6 +85,6 @@ func (s *statusLine) clear() {
 
 func (s *statusLine) draw() {
 	if s.text != "" {
-		io.WriteString(s.w, s.style.Faint(s.style.Cut(s.text, "")))
+		io.WriteString(s.w, s.style.Faint(s.fit(s.text)))
 	}
 }

@@ -153,14 +153,12 @@ func TestStatusIsThatOfWait4(t *testing.T) {
 // Thousands die at once: each is reported, exactly once, and os/exec beside it keeps
 // all of its statuses.
 func TestManyAtOnce(t *testing.T) {
-	n := 500
+	n := 200
 	if text := os.Getenv("RAWFORK_SOAK_CHILDREN"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
 		}
-	} else if testing.Short() {
-		n = 200
 	}
 	got := map[int][]int{} // exit statuses by pid
 	r := start(t, reap.Options{OnExit: func(e reap.Exit) {

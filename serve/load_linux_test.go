@@ -104,7 +104,7 @@ func TestLoad(t *testing.T) {
 // So many children are there at once, more than the loop has room for on its page, and
 // all end at the same time: each is reaped, once.
 func TestManyAtOnce(t *testing.T) {
-	n := soak(t, "RAWFORK_SOAK_AT_ONCE", 60)
+	n := soak(t, "RAWFORK_SOAK_AT_ONCE", 30)
 	server := remote(t, "echo server")
 	server.watchdog.Reset(2*forktest.Watchdog + time.Duration(n)*50*time.Millisecond)
 	children := func() int {
@@ -141,7 +141,7 @@ func soak(t *testing.T, variable string, little int) int {
 // A server's memory doesn't grow with the connections that it has served, nor do its
 // descriptors.
 func TestMemoryFlat(t *testing.T) {
-	n := soak(t, "RAWFORK_SOAK_CONNECTIONS", 150)
+	n := soak(t, "RAWFORK_SOAK_CONNECTIONS", 90)
 	for name, children := range map[string]int{"echo server": 0, "echo pool": poolChildren} {
 		t.Run(name, func(t *testing.T) {
 			server := remote(t, name)
