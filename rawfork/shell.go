@@ -19,7 +19,8 @@ func shellCommand() *cobra.Command {
 		Long: `shell forks children that do what is typed: system calls, loads and stores of
 their memory, forks of their own. Type help for what there is. Lines come from
 the terminal, with history and completion, or from a script on standard input:
-then the first line that fails ends it, with exit status 1.`,
+then the first line that fails ends it, with exit status 1. Ctrl-C at the
+terminal cuts off a call: the child gets SIGINT, and SIGKILL if it goes on.`,
 		Example: `  rawfork shell
   printf 'fork\nchild 1 getppid\nps\n' | rawfork shell`,
 		Args: cobra.NoArgs,

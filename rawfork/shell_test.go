@@ -144,6 +144,54 @@ func TestShellOnTerminal(t *testing.T) {
 	s.end(0)
 }
 
+// Ctrl-C cuts off a call that blocks, and says what came of it. What is typed behind it
+// is the next line.
+func TestShellCutsOffCalls(t *testing.T) {
+	s := startShell(t, 80)
+	cut := func(line, want string) {
+		t.Helper()
+		s.press(line + "\r")
+		s.wait(line + "\r\n") // it is a command from here on
+		s.press("dropped\x03getpid\r")
+		s.wait(want)
+		s.wait("parent> getpid\r\n")
+		s.wait(fmt.Sprintf("%d\r\n", s.cmd.Process.Pid))
+		s.wait("parent> ")
+	}
+	for range 3 {
+		s.press("fork\r")
+		s.wait("parent> ")
+	}
+	s.press("child 1 sigaction INT default\r") // who started this may have it ignored
+	s.wait("parent> ")
+	s.press("child 2 sigaction INT count\r")
+	s.wait("parent> ")
+	s.press("child 3 sigaction INT ignore\r")
+	s.wait("parent> ")
+	cut("pause", "parent: pause: Ctrl-C: EINTR: interrupted system call")
+	cut("wait 1", "wait: Ctrl-C: the child lives on")
+	cut("child 1 pause", "was killed by signal 2, interrupt")
+	cut("child 2 pause", "child 2: pause: Ctrl-C: EINTR: interrupted system call")
+	cut("child 3 pause", "was killed by signal 9, killed")
+	s.press("child 2 getppid\r") // it lives
+	s.wait(fmt.Sprintf("\n%d\r\n", s.cmd.Process.Pid))
+	s.press("quit\r")
+	s.end(0)
+}
+
+// A child that reads from the terminal gets its keys.
+func TestShellLeavesKeysToChild(t *testing.T) {
+	s := startShell(t, 80)
+	s.press("fork\r")
+	s.wait("parent> ")
+	s.press("child 1 read 0 1\r")
+	s.wait("read 0 1\r\n")
+	s.press("x")
+	s.wait(`1 "x"`)
+	s.press("quit\r")
+	s.end(0)
+}
+
 // In a narrow terminal a long line goes on below, and is one line all the same. It may
 // change its size.
 func TestShellOnNarrowTerminal(t *testing.T) {

@@ -165,7 +165,9 @@ func exec(s *shell, v []any) (string, error) {
 			argv = append(argv, arg.(string))
 		}
 	}
-	return "", p.Exec(argv[0], argv, os.Environ())
+	err = p.Exec(argv[0], argv, os.Environ())
+	s.execed[p] = err == nil
+	return "", err
 }
 
 func exit(s *shell, v []any) (string, error) {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rawfork/internal/ps"
 	"rawfork/probe"
 	"rawfork/procstate"
@@ -96,7 +98,7 @@ func wait(s *shell, v []any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	status, err := p.Wait()
+	status, err := s.await(p)
 	if err != nil {
 		return "", err
 	}
@@ -154,11 +156,24 @@ func diff(s *shell, v []any) (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
+// state is what the process is. Of this program's threads it is the one that commands run
+// on, and that forks.
 func (s *shell) state(who int) (*procstate.State, error) {
-	if who == 0 {
-		return probe.Self()
+	if who > 0 {
+		return s.probes[who-1].State()
 	}
-	return s.probes[who-1].State()
+	state, err := probe.Self()
+	if err != nil {
+		return nil, err
+	}
+	for _, thread := range state.Threads {
+		if thread.TID == unix.Gettid() {
+			state.Blocked, state.Pending = thread.Blocked, thread.Pending
+			state.Nice, state.Policy, state.RTPriority = thread.Nice, thread.Policy, thread.RTPriority
+			state.Affinity = thread.Affinity
+		}
+	}
+	return state, nil
 }
 
 func setTimeout(s *shell, v []any) (string, error) {

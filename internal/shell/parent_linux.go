@@ -16,8 +16,11 @@ import (
 )
 
 // parent is the program itself as a process that makes calls, each of which may take a
-// time: nobody could type anything any more.
-type parent struct{ timeout time.Duration }
+// time, or until cut is closed: nobody could type anything any more.
+type parent struct {
+	timeout time.Duration
+	cut     <-chan struct{}
+}
 
 // Syscall makes a system call. The arguments are integers, strings and []byte.
 //
@@ -47,7 +50,7 @@ func (p parent) Syscall(trap uintptr, args ...any) (uintptr, error) {
 		pinner.Pin(start)
 		values[i] = uintptr(unsafe.Pointer(start))
 	}
-	stop, err := interruptAfter(p.timeout)
+	stop, err := interruptAfter(p.timeout, p.cut)
 	if err != nil {
 		return 0, err
 	}
@@ -90,9 +93,9 @@ var handleInterruption = sync.OnceValue(func() error {
 	return sigaction(unsafe.Pointer(&action), nil)
 })
 
-// interruptAfter interrupts calls of this thread when the limit is over, until stop is
-// called, which tells whether it was over.
-func interruptAfter(limit time.Duration) (stop func() (late bool), err error) {
+// interruptAfter interrupts calls of this thread when the limit is over or cut is closed,
+// until stop is called, which tells whether it was so.
+func interruptAfter(limit time.Duration, cut <-chan struct{}) (stop func() (late bool), err error) {
 	if err := handleInterruption(); err != nil {
 		return nil, err
 	}
@@ -105,10 +108,12 @@ func interruptAfter(limit time.Duration) (stop func() (late bool), err error) {
 			case <-done:
 				wasLate <- late
 				return
+			case <-cut:
+				cut = nil
 			case <-time.After(next):
-				late = true
-				unix.Tgkill(pid, tid, interruption)
 			}
+			late = true
+			unix.Tgkill(pid, tid, interruption)
 		}
 	}()
 	return func() bool { close(done); return <-wasLate }, nil

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,10 +34,14 @@ type shell struct {
 	current int // 0 for the program itself, n for probes[n-1]
 	timeout time.Duration
 	quit    bool
+	execed  map[*probe.Probe]bool // children that are other programs
+
+	running atomic.Pointer[running] // the command that runs, or the last one
+	watch   func() (stop func())    // looks out for Ctrl-C, if there is a terminal
 }
 
 func newShell(out io.Writer, style text.Style) *shell {
-	return &shell{out: out, style: style, timeout: defaultTimeout}
+	return &shell{out: out, style: style, timeout: defaultTimeout, execed: map[*probe.Probe]bool{}}
 }
 
 // close ends all children.
@@ -66,6 +71,7 @@ func (s *shell) run(ctx context.Context, next func() (string, error), failed fun
 	case err = <-done:
 	case <-ctx.Done(): // next may wait for a line for ever
 		err = context.Cause(ctx)
+		s.interrupt()
 	}
 	return errors.Join(err, s.close())
 }
@@ -136,6 +142,10 @@ func (s *shell) command(words []word) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
+	defer s.begin(c)()
+	if s.watch != nil && !s.readsTerminal(c, values) {
+		defer s.watch()()
+	}
 	said, err := c.run(s, values)
 	if err != nil {
 		return fmt.Errorf("%s%s: %w", s.where(c), c.name, s.plain(err))
@@ -166,6 +176,14 @@ func (s *shell) plain(err error) error {
 	var errno syscall.Errno
 	var dead *probe.DeadError
 	switch {
+	case s.wasCut() && errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("Ctrl-C: EINTR: %w", syscall.EINTR)
+	case s.wasCut() && errors.As(err, &dead):
+		return fmt.Errorf("Ctrl-C: %w", dead)
+	case s.wasCut() && errors.As(err, &errno):
+		return fmt.Errorf("Ctrl-C: %s: %w", unix.ErrnoName(errno), errno)
+	case s.wasCut():
+		return fmt.Errorf("Ctrl-C: %w", err)
 	case errors.As(err, &dead):
 		return dead
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.current == 0:
@@ -187,7 +205,7 @@ type process interface {
 
 func (s *shell) process() process {
 	if s.current == 0 {
-		return parent{s.timeout}
+		return parent{s.timeout, s.running.Load().cut}
 	}
 	return s.probes[s.current-1]
 }

@@ -282,6 +282,18 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// Of this program's threads diff shows the one that commands run on, as that forks.
+func TestDiffOfThread(t *testing.T) {
+	const block, set = 0, "\"\\x00\\x02\\x00\\x00\\x00\\x00\\x00\\x00\"" // SIGUSR1
+	said, err := script(t, fmt.Sprintf("syscall %d %d %s 0 8\nfork\ndiff 1\n", syscall.SYS_RT_SIGPROCMASK, block, set))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said, "PPID: ") || strings.Contains(said, "Blocked: ") {
+		t.Errorf("the child's mask is that of the thread that forked; diff says:\n%s", said)
+	}
+}
+
 // A script ends when its context does, also while it waits for a line, and its
 // children with it.
 func TestContext(t *testing.T) {

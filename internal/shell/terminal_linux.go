@@ -19,7 +19,9 @@ import (
 
 // Interact runs what is typed at a terminal: with a prompt that names the current
 // process, the lines typed before by the arrow keys, completion by the tab key. Ctrl-C
-// drops the line, Ctrl-D ends the shell. The error of a line is shown, and it goes on.
+// drops the line, or cuts off the command that runs: a child that makes a call gets
+// SIGINT, and is killed if it goes on. Ctrl-D ends the shell. The error of a line is
+// shown, and it goes on.
 // When ctx ends it the error is its cause. The terminal is then as it was.
 func Interact(ctx context.Context, in, out *os.File, style text.Style) (err error) {
 	fd := int(in.Fd())
@@ -28,11 +30,17 @@ func Interact(ctx context.Context, in, out *os.File, style text.Style) (err erro
 		return err
 	}
 	defer restore()
+	keys, err := newKeys(in)
+	if err != nil {
+		return err
+	}
+	defer keys.close()
 	terminal := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{keys{in}, lines{out}}, "")
+	}{keys, lines{out}}, "")
 	s := newShell(terminal, style)
+	s.watch = func() func() { return keys.watch(s.interrupt) }
 	defer s.followSize(fd, terminal)()
 	terminal.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
 		if key != '\t' {
@@ -104,17 +112,72 @@ func (s *shell) followSize(fd int, terminal *term.Terminal) (stop func()) {
 }
 
 // keys gives Ctrl-C the meaning that it has for a shell, and not that of the line
-// editor, which would end: the line is dropped.
-type keys struct{ in io.Reader }
+// editor, which would end: the line is dropped. While a command runs it cuts that off.
+type keys struct {
+	in    *os.File
+	stop  *os.File // an eventfd that ends watching
+	ahead []byte   // typed while a command ran
+}
 
 const (
 	ctrlC    = "\x03"
 	dropLine = "\x05\x15" // to the end of the line, and delete all before
 )
 
-func (k keys) Read(b []byte) (int, error) {
-	n, err := k.in.Read(b[:max(1, len(b)/len(dropLine))])
+func newKeys(in *os.File) (*keys, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &keys{in: in, stop: os.NewFile(uintptr(fd), "eventfd")}, nil
+}
+
+// close gives the eventfd back. Who reads a line may do so for ever.
+func (k *keys) close() { k.stop.Close() }
+
+// Read reads what was typed, for the line editor.
+func (k *keys) Read(b []byte) (n int, err error) {
+	room := b[:max(1, len(b)/len(dropLine))]
+	if len(k.ahead) > 0 {
+		n = copy(room, k.ahead)
+		k.ahead = k.ahead[n:]
+	} else {
+		n, err = k.in.Read(room)
+	}
 	return copy(b, bytes.ReplaceAll(b[:n], []byte(ctrlC), []byte(dropLine))), err
+}
+
+// watch reads what is typed until stop is called, and keeps it for the next line. Ctrl-C
+// calls interrupt, and drops what was typed before it.
+func (k *keys) watch(interrupt func()) (stop func()) {
+	ended := make(chan struct{})
+	fds := []unix.PollFd{{Fd: int32(k.in.Fd()), Events: unix.POLLIN}, {Fd: int32(k.stop.Fd()), Events: unix.POLLIN}}
+	go func() {
+		defer close(ended)
+		b := make([]byte, 100)
+		for {
+			if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+				continue
+			} else if err != nil || fds[1].Revents != 0 {
+				return
+			}
+			n, err := k.in.Read(b)
+			if n <= 0 || err != nil { // the line editor will find out
+				return
+			}
+			k.ahead = append(k.ahead, b[:n]...)
+			if i := bytes.LastIndex(k.ahead, []byte(ctrlC)); i >= 0 {
+				k.ahead = k.ahead[i+len(ctrlC):]
+				interrupt()
+			}
+		}
+	}()
+	return func() {
+		one := []byte{1, 0, 0, 0, 0, 0, 0, 0}
+		unix.Write(int(k.stop.Fd()), one)
+		<-ended
+		unix.Read(int(k.stop.Fd()), one)
+	}
 }
 
 // lines writes what the line editor ends by CR and LF for a terminal that makes that
