@@ -29,8 +29,9 @@ ignored, a timer, file locks, and memory with advice on fork.
 
 A name without brackets stands for all of its kind that no way has changed, and
 "-" for what a way hasn't got: after an exec all mappings are new and count as
-one field, as does what no way has changed. Left out is what changes by itself: sizes of memory, and whether the process runs. In
-a pipe each field is one line, however long.`,
+one field, as does what no way has changed. Left out is what changes by itself:
+sizes of memory, and whether the process runs. In a pipe each field is one line,
+however long.`,
 		Example: `  rawfork diff
   rawfork diff child
   rawfork diff vfork spawn | grep -v kept
