@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ import (
 
 	"rawfork"
 	"rawfork/internal/forktest"
+	"rawfork/internal/leftover"
 	"rawfork/procstate"
 )
 
@@ -458,6 +460,9 @@ func (s *stage) start(t *testing.T, m rawfork.Method, path string, attr *syscall
 			t.Fatal(err)
 		}
 	}
+	if m == rawfork.BySyscall && (attr.Sys.UidMappings != nil || attr.Sys.GidMappings != nil) {
+		defer closeMapPipe(t)()
+	}
 	pid, err := m.ForkExec(path, []string{"program", "", "x"}, attr)
 	if err != nil {
 		return nil, err
@@ -485,6 +490,24 @@ func (s *stage) start(t *testing.T, m rawfork.Method, path string, attr *syscall
 		t.Fatal(err)
 	}
 	return normalised(t, state), nil
+}
+
+// closeMapPipe is for what syscall.ForkExec leaves open when a clone with id maps fails, as
+// it does for an ordinary user: the pipe by which it says that they are written. The
+// function that it returns closes the pipe, if it is there.
+func closeMapPipe(t *testing.T) func() {
+	before := leftover.Descriptors()
+	return func() {
+		for name, target := range leftover.Descriptors() {
+			if before[name] == "" && strings.HasPrefix(target, "pipe:") {
+				fd, err := strconv.Atoi(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				unix.Close(fd)
+			}
+		}
+	}
 }
 
 // normalised replaces what is new in every process by a word for it.

@@ -39,6 +39,7 @@ func ForkExec(argv0 string, argv []string, attr *syscall.ProcAttr) (pid int, err
 //     for the descriptor.
 //   - With id maps and no user namespace there is an error instead of a parent that
 //     waits for ever, and with an empty id map instead of a child that dies unseen.
+//   - A clone that fails, with id maps to be written by the parent, leaves no pipe open.
 //   - An ambient capability above 63 is EINVAL instead of a crash of the child.
 //
 // Ownership: descriptors of Files stay the caller's. The pidfd is the caller's

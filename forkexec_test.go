@@ -560,6 +560,24 @@ func TestForkExecIDMapErrors(t *testing.T) {
 	}
 }
 
+// No pipe is left when the kernel refuses a clone whose id maps the parent would write.
+// (syscall.ForkExec leaves one.)
+func TestForkExecFailedCloneLeavesNoPipe(t *testing.T) {
+	startHelper(t)
+	maps := []syscall.SysProcIDMap{{Size: 1}}
+	for _, m := range []rawfork.Method{rawfork.ByFork, rawfork.ByHelper} {
+		before := forktest.DescriptorsOf(t, os.Getpid())
+		_, err := m.ForkExec("/bin/true", nil, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{
+			UidMappings: maps, UseCgroupFD: true, CgroupFD: int(openNull(t))}})
+		if !errors.Is(err, syscall.EBADF) {
+			t.Errorf("%v: %v, want EBADF of a cgroup that is none", m, err)
+		}
+		if after := forktest.DescriptorsOf(t, os.Getpid()); after != before+1 { // openNull's
+			t.Errorf("%v: %d descriptors before, %d after", m, before, after)
+		}
+	}
+}
+
 // posix_spawn names each attribute that it can't do.
 func TestSpawnRefuses(t *testing.T) {
 	fd := 0
