@@ -39,6 +39,12 @@ func cforkall(listener, stream, datagram int) (pid int, errno syscall.Errno, why
 	}
 }
 
+// clook is forkall_look.
+func clook() syscall.Errno {
+	var why *C.char
+	return syscall.Errno(-C.forkall_look(&why))
+}
+
 func generation() int {
 	return int(atomic.LoadUint32((*uint32)(unsafe.Pointer(&C.forkall_generation))))
 }

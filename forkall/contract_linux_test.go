@@ -45,6 +45,7 @@ var contract = []contractCase{
 	{"process limit", processLimit, "forkall: fork: resource temporarily unavailable\nchildren: false\nthe parent goes on\n"},
 	{"unmade", unmade, "exit status 71\nthe parent goes on\n"},
 	{"blocked thread", blockedThread, "forkall: a thread didn't come in time: resource temporarily unavailable\nexit status 0\n"},
+	{"small ids", smallIDs, "8 children\n"},
 	{"large heap", largeHeap, "exit status 0\n"},
 }
 
@@ -65,9 +66,15 @@ func TestContract(t *testing.T) {
 				t.Parallel() // it waits for ten seconds
 			}
 			cmd := forktest.Command(t, "contract", c.name)
+			if c.name == "small ids" {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+			}
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			got, err := cmd.Output()
+			if cmd.SysProcAttr != nil && errors.Is(err, unix.EPERM) {
+				t.Skip("no new pid namespace: ", err)
+			}
 			if err != nil {
 				t.Errorf("helper: %v\n%s", err, stderr.Bytes())
 			}
@@ -377,6 +384,29 @@ func blockedThread(w io.Writer) {
 	must(unix.Write(end[1], []byte{1}))
 	must(0, <-ended)
 	fmt.Fprintln(w, run(forkall.Options{}, func() int { return 0 }))
+}
+
+// smallIDs is process 1 of a pid namespace, as in a container. Its threads' ids are those
+// of descriptors as well, and stand in memory for many things. Each of eight threads forks.
+func smallIDs(w io.Writer) {
+	must(0, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(0, unix.Mount("proc", "/proc", "proc", 0, ""))
+	ok, end := 0, make(chan bool)
+	for range 8 {
+		done := make(chan bool)
+		go func() {
+			runtime.LockOSThread()
+			if how := run(forkall.Options{}, func() int { return 0 }); how == "exit status 0" {
+				ok++
+			} else {
+				fmt.Fprintln(w, how)
+			}
+			close(done)
+			<-end
+		}()
+		<-done
+	}
+	fmt.Fprintf(w, "%d children\n", ok)
 }
 
 // largeHeap has 1 GB, of which every 16th page is touched, and every page in the long form.

@@ -152,7 +152,7 @@ static int read_all(void)
 		if (wake.fd >= 0)
 			err = read_set(wake.set);
 		if (err == 0)
-			err = proc_each_number("/proc/self/fd", look_at);
+			err = proc_each_number("/proc/self/fd", 1, look_at);
 	}
 	return err;
 }

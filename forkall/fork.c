@@ -20,8 +20,7 @@
 
 _Atomic uint32_t forkall_generation;
 
-/* look_up finds out, once, what has to be known. */
-static int look_up(const char **why)
+int forkall_look(const char **why)
 {
 	static int done;
 	int err;
@@ -53,7 +52,7 @@ long forkall_fork(const struct forkall_cut *cut, const char **why, struct forkal
 
 	*why = "";
 	stats->tries = 0;
-	pid = look_up(why);
+	pid = forkall_look(why);
 	if (pid == 0)
 		pid = descriptors_prepare(why);
 	if (pid != 0)

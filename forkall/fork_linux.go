@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // last is what the last fork did.
@@ -33,11 +36,38 @@ var startPoller = sync.OnceValue(func() error {
 	return errors.Join(r.Close(), w.Close())
 })
 
+// firstLarge is the first thread id that the kernel gives when it begins anew.
+const firstLarge = 300
+
+// look is for the first fork in a young pid namespace, as a container is one: an id that
+// is a small number stands in a runtime.m several times, as a counter, say. So other
+// threads look, until one has an id that is found once. If none does the fork says why.
+var look = sync.OnceFunc(func() {
+	if tid := unix.Gettid(); tid <= 0 || tid >= firstLarge {
+		return // below 1 is none: a filter of system calls lies
+	}
+	end := make(chan bool)
+	defer close(end)
+	for range 64 {
+		looked := make(chan syscall.Errno)
+		go func() {
+			runtime.LockOSThread() // so that the next has another thread
+			defer runtime.UnlockOSThread()
+			looked <- clook()
+			<-end
+		}()
+		if <-looked != syscall.ENOSYS {
+			return
+		}
+	}
+})
+
 // fork forks, with ForkLock held.
 func (o Options) fork() (int, Stats, error) {
 	if err := startPoller(); err != nil {
 		return -1, Stats{}, err
 	}
+	look()
 	cut, err := o.makeCut()
 	if err != nil {
 		return -1, Stats{}, err

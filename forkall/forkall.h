@@ -39,6 +39,13 @@ struct forkall_stats {
  */
 long forkall_fork(const struct forkall_cut *cut, const char **why, struct forkall_stats *stats);
 
+/*
+ * forkall_look finds out what has to be known of kernel, libc and runtime, from the
+ * calling thread; once that has succeeded it does nothing. Returns 0 or -errno, with
+ * *why as above. forkall_fork begins with it.
+ */
+int forkall_look(const char **why);
+
 /* How many forks lie between this process and the one that was executed. */
 extern _Atomic uint32_t forkall_generation;
 

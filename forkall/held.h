@@ -74,7 +74,7 @@ void timers_make(void);
 
 /* proc.c */
 void *proc_reserve(size_t size);
-int proc_each_number(const char *directory, int (*use)(int number));
+int proc_each_number(const char *directory, int of_descriptors, int (*use)(int number));
 int proc_count_tasks(void);
 int proc_open(const char *directory, int number);
 int proc_each_line(int fd, int (*use)(const char *line));

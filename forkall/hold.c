@@ -175,7 +175,7 @@ static int hold_others(void)
 
 	do {
 		atomic_store(&missing, 1); /* so that nobody wakes us too early */
-		err = proc_each_number("/proc/self/task", use);
+		err = proc_each_number("/proc/self/task", 0, use);
 		one_less_missing();
 		if (err == 0)
 			err = await_asked();

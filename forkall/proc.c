@@ -29,11 +29,12 @@ struct entry { /* linux_dirent64 */
 };
 
 /*
- * proc_each_number calls use with each name in the directory that is a number,
- * but for the directory's own descriptor in a directory of descriptors. It stops
- * at the first result that isn't 0, and returns that, or -errno, or 0.
+ * proc_each_number calls use with each name in the directory that is a number. In
+ * one of descriptors, not with that by which the directory is read; in one of threads
+ * that number is a thread's like any other. It stops at the first result that isn't 0,
+ * and returns that, or -errno, or 0.
  */
-int proc_each_number(const char *directory, int (*use)(int number))
+int proc_each_number(const char *directory, int of_descriptors, int (*use)(int number))
 {
 	static char buffer[1 << 15] __attribute__((aligned(8)));
 	int own = (int)raw(SYS_open, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -46,7 +47,7 @@ int proc_each_number(const char *directory, int (*use)(int number))
 			uint64_t number;
 
 			at += entry->length;
-			if (*proc_number(entry->name, 10, &number) == 0 && (int)number != own)
+			if (*proc_number(entry->name, 10, &number) == 0 && !(of_descriptors && (int)number == own))
 				result = use((int)number);
 		}
 	if (own >= 0)
