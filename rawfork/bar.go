@@ -1,13 +1,11 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"rawfork/compare"
@@ -15,9 +13,10 @@ import (
 )
 
 // A bar shows on a terminal's last line how far a run is and how long it will take, both
-// by the run's own plan. Between two messages of the run it counts down.
+// by the run's own plan: the library's guess takes no account of what is still to come.
+// Between two messages of the run it counts down.
 type bar struct {
-	w     io.Writer // nil: not a terminal
+	lib   *progressbar.ProgressBar // nil: not a terminal
 	style text.Style
 	quit  chan struct{}
 	drawn sync.WaitGroup
@@ -27,12 +26,24 @@ type bar struct {
 	at    time.Time // when that was seen
 }
 
+// barWidth is of the bar alone, barColumns with its frame and the percentage.
+const (
+	barWidth   = 12
+	barColumns = barWidth + len(" 100% || ")
+)
+
 func newBar(file *os.File, style text.Style) *bar {
 	b := &bar{style: style, quit: make(chan struct{})}
 	if !term.IsTerminal(int(file.Fd())) {
 		return b
 	}
-	b.w = file
+	b.lib = progressbar.NewOptions64(1,
+		progressbar.OptionSetWriter(file),
+		progressbar.OptionSetWidth(barWidth),
+		progressbar.OptionSetPredictTime(false),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionUseANSICodes(true))
 	b.drawn.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -49,7 +60,7 @@ func newBar(file *os.File, style text.Style) *bar {
 }
 
 func (b *bar) show(p compare.Progress) {
-	if b.w == nil {
+	if b.lib == nil {
 		return
 	}
 	b.mutex.Lock()
@@ -61,29 +72,28 @@ func (b *bar) show(p compare.Progress) {
 func (b *bar) draw() {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
-	if !b.at.IsZero() {
-		fmt.Fprint(b.w, "\r\x1b[K"+barLine(b.style, b.seen, time.Since(b.at)))
+	if b.at.IsZero() {
+		return
 	}
+	b.lib.ChangeMax64(b.seen.Total.Milliseconds() + 1) // one more: a bar that is full is removed
+	b.lib.Set64(min(b.seen.Done, b.seen.Total).Milliseconds())
+	b.lib.Describe(timeLeft(b.style, b.seen, time.Since(b.at)))
 }
 
 // end takes the line away.
 func (b *bar) end() {
 	close(b.quit)
 	b.drawn.Wait()
-	if b.w != nil {
-		fmt.Fprint(b.w, "\r\x1b[K")
+	if b.lib != nil {
+		b.lib.Finish()
 	}
 }
 
-// barLine is the line for what was seen a while ago.
-func barLine(style text.Style, p compare.Progress, ago time.Duration) string {
-	const width = 20
-	share := 0.0
-	if p.Total > 0 {
-		share = min(1, float64(p.Done)/float64(p.Total))
+// timeLeft is what stands before the bar, for what was seen a while ago.
+func timeLeft(style text.Style, p compare.Progress, ago time.Duration) string {
+	if style.Width > 0 {
+		style.Width = max(1, style.Width-barColumns)
 	}
-	full := int(share * width)
 	left := max(time.Second, p.Left-ago).Round(time.Second)
-	return style.Cut(fmt.Sprintf("[%s%s] %3.0f%%  %s left  %s",
-		strings.Repeat("#", full), strings.Repeat(".", width-full), 100*share, left, p.Doing), "")
+	return style.Cut(left.String()+" left  "+p.Doing, "")
 }
