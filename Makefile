@@ -42,7 +42,7 @@ test: compiler ## everything: lint, builds, all tests, the core's in every build
 # is linked while another's children are waited for.
 MATRIX = core-race core-probe core-one-p core-pie core-static core-musl core-unoptimised core-go125 core-fuzz
 
-test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25; three fuzz tests
+test-core: compiler ## the core's tests: race, one P, PIE, static, musl, unoptimised, Go 1.25; the plan's fuzz test
 	@$(MAKE) --no-print-directory -j2 --output-sync=target $(MATRIX)
 
 .PHONY: $(MATRIX)
@@ -89,8 +89,6 @@ core-go125:
 # a failure.
 core-fuzz:
 	$(GO) test -run '^$$' -fuzz '^FuzzPlan$$' -fuzztime 3000x ./internal/plan
-	$(GO) test -run '^$$' -fuzz '^FuzzReceive$$' -fuzztime 3000x ./helper
-	$(GO) test -run '^$$' -fuzz '^FuzzServe$$' -fuzztime 3000x ./probe
 
 bench: compiler ## the figures: docs/bench.txt, docs/*.svg, docs/compare.*, and those in README.md and docs/why.md
 	$(GO) run ./bench -o docs/bench.txt -charts docs
