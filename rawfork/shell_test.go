@@ -172,6 +172,8 @@ func TestShellCutsOffCalls(t *testing.T) {
 	cut("wait 1", "wait: Ctrl-C: the child lives on")
 	cut("child 1 pause", "was killed by signal 2, interrupt")
 	cut("child 2 pause", "child 2: pause: Ctrl-C: EINTR: interrupted system call")
+	s.press("timeout 10s\r") // a fifth of it for those that ignore SIGINT
+	s.wait("parent> ")
 	cut("child 3 pause", "was killed by signal 9, killed")
 	s.press("child 2 getppid\r") // it lives
 	s.wait(fmt.Sprintf("\n%d\r\n", s.cmd.Process.Pid))

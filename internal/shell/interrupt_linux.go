@@ -16,14 +16,12 @@ import (
 	"rawfork/probe"
 )
 
-// killAfter is how long a child's call may go on after SIGINT: then the child is killed.
-const killAfter = time.Second
-
 // A running command can be cut off.
 type running struct {
 	child *probe.Probe  // who makes the call, or nil for this program
 	cut   chan struct{} // closed when it is cut off
 	done  chan struct{} // closed at its end
+	grace time.Duration // how long the call may go on after SIGINT: then the child is killed
 
 	mu    sync.Mutex
 	ended bool
@@ -31,7 +29,7 @@ type running struct {
 
 // begin says that a command of the current process runs, until end is called.
 func (s *shell) begin(c *command) (end func()) {
-	r := &running{cut: make(chan struct{}), done: make(chan struct{})}
+	r := &running{cut: make(chan struct{}), done: make(chan struct{}), grace: s.timeout / 5}
 	if c.inside && s.current > 0 {
 		r.child = s.probes[s.current-1]
 	}
@@ -60,7 +58,7 @@ func (s *shell) interrupt() {
 	}
 	go func() {
 		const again = 50 * time.Millisecond // the first may come before the call
-		for over := time.Now().Add(killAfter); ; {
+		for over := time.Now().Add(r.grace); ; {
 			select {
 			case <-r.done:
 				return
