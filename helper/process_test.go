@@ -232,6 +232,31 @@ func TestWaitingChildDies(t *testing.T) {
 	wantExit(t, process, 9)
 }
 
+// A waiting child that somebody has stopped takes no task that is larger than its
+// socket's buffer. Another does.
+func TestWaitingChildIsStopped(t *testing.T) {
+	h := start(t, helper.Options{Ready: 1})
+	if err := h.WaitReady(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	stopped := slices.DeleteFunc(living(t, os.Getpid()), func(pid int) bool { return pid == h.Pid() })
+	if len(stopped) != 1 {
+		t.Fatalf("children that wait: %v, want one", stopped)
+	}
+	if err := syscall.Kill(stopped[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HELPER_TEST", strings.Repeat("x", 1<<20))
+	process, err := h.Go("exit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if process.Pid == stopped[0] {
+		t.Error("the child that is stopped was given the task")
+	}
+	wantExit(t, process, 9)
+}
+
 // WaitReady waits for all ready children, also for those that replace others.
 func TestWaitReady(t *testing.T) {
 	h := start(t, helper.Options{Ready: 3})

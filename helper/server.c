@@ -141,6 +141,8 @@ static pid_t hand_over(struct rf_message *m)
 			drop_waiting(i);
 			return pid;
 		}
+		/* It may be stopped and have the half of a task: it must not live on. */
+		kill(pid, SIGKILL);
 		tell(RF_LOST, pid);
 		drop_waiting(i);
 	}

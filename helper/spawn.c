@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -202,10 +203,14 @@ void rf_spawn_release(int go)
 
 int rf_spawn_ready(struct rf_waiting *w)
 {
+	/* A child that somebody has stopped doesn't read: a task that is larger than
+	 * the socket's buffer would keep the helper waiting. */
+	static const struct timeval limit = { .tv_sec = 1 };
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -errno;
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 	w->pid = fork_for_parent();
 	if (w->pid == 0) {
 		become_program(&pair[1], 1);
