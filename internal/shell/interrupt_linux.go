@@ -47,14 +47,8 @@ func (s *shell) begin(c *command) (end func()) {
 // a child that goes on for all that is killed.
 func (s *shell) interrupt() {
 	r := s.running.Load()
-	if r == nil || !r.signal(unix.SIGINT) {
+	if r == nil || !r.cutOff() {
 		return
-	}
-	select {
-	case <-r.cut: // before
-		return
-	default:
-		close(r.cut)
 	}
 	go func() {
 		const again = 50 * time.Millisecond // the first may come before the call
@@ -73,14 +67,37 @@ func (s *shell) interrupt() {
 	}()
 }
 
-// signal sends the child a signal, unless the command has ended.
-func (r *running) signal(sig syscall.Signal) bool {
+// cutOff cuts off the command, once, unless it has ended. That it was is to be seen before
+// the signal makes the call return.
+func (r *running) cutOff() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.ended && r.child != nil {
+	select {
+	case <-r.cut:
+		return false
+	default:
+	}
+	if r.ended {
+		return false
+	}
+	close(r.cut)
+	r.kill(unix.SIGINT)
+	return true
+}
+
+// signal sends the child a signal, unless the command has ended.
+func (r *running) signal(sig syscall.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.kill(sig)
+	}
+}
+
+func (r *running) kill(sig syscall.Signal) {
+	if r.child != nil {
 		r.child.Kill(sig) // an error if it is dead
 	}
-	return !r.ended
 }
 
 // wasCut tells whether the command that runs was cut off.
