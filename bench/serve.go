@@ -236,8 +236,12 @@ func contest(w io.Writer, rivals []*rival, clients, rounds int) error {
 			return err
 		}
 		defer r.stop()
-		// The first turn, which touches all for the first time, says how many make one.
-		rate, _, err := crowd(r.addr, clients, 4*clients)
+		// The first connections touch all for the first time; a few more say how many make
+		// a turn.
+		if _, _, err := crowd(r.addr, clients, max(64, 4*clients)); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		rate, _, err := crowd(r.addr, clients, max(48, 2*clients))
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
